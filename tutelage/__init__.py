@@ -1,0 +1,1 @@
+"""Tutelage: post-train language models under human tutelage. `import tutelage` is cheap; torch loads on first use."""

@@ -1,0 +1,198 @@
+"""From a model and a tree batch to logprobs: the fast path, the padded path, and the check that picks one.
+
+The fast path runs the decoder once over the packed row with tree attention and sends only the positions that predict a
+trained token through the LM head. The padded path gives each root-to-leaf sequence a row of its own and uses the model's
+ordinary forward; it serves models that cannot use the attention interface, and it is what the fast path is checked against.
+Leaves out: losses (`methods`), optimisation (`train`).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.engine.attention import ATTENTION_NAME, TreeUnsupportedError, register
+from tutelage.engine.fused import fuse_layers
+from tutelage.engine.logprobs import Head, Logprobs, chunked_logprobs
+from tutelage.engine.tree import Tokens, Tree, TreeBatch, pack
+
+logger = logging.getLogger("tutelage")
+
+
+def base_causal_lm(model: nn.Module) -> Any:
+    """The transformers model inside a peft wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def read_head(model: nn.Module) -> Head:
+    """The LM head of a causal LM, with the scalings that some families apply to its output."""
+    inner = base_causal_lm(model)
+    layer = inner.get_output_embeddings()
+    config = inner.config
+    scale = float(getattr(config, "logit_scale", None) or 1.0)  # Cohere multiplies
+    scale /= float(getattr(config, "logits_scaling", None) or 1.0)  # Granite divides
+    return Head(layer.weight, getattr(layer, "bias", None), scale, getattr(config, "final_logit_softcapping", None))
+
+
+def tree_hidden(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """Last hidden state of each packed token, `(num_tokens, dim)`, with tree attention."""
+    decoder = base_causal_lm(model).get_decoder()
+    output = decoder(
+        input_ids=batch.input_ids[None],
+        position_ids=batch.position_ids[None],
+        use_cache=False,
+        tree=batch.layout,
+    )
+    return output.last_hidden_state[0]
+
+
+def tree_logprobs(
+    model: nn.Module, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False
+) -> Logprobs:
+    """Logprobs of the batch's targets by the fast path."""
+    hidden = tree_hidden(model, batch).index_select(0, batch.source_index)
+    return chunked_logprobs(
+        hidden, read_head(model), batch.target_ids, temperature=temperature, with_entropy=with_entropy
+    )
+
+
+def _padded_rows(paths: list[Tokens], device: torch.device) -> tuple[Tensor, Tensor]:
+    longest = max(len(path) for path in paths)
+    ids = torch.zeros(len(paths), longest, dtype=torch.long)
+    mask = torch.zeros(len(paths), longest, dtype=torch.long)
+    for row, path in enumerate(paths):
+        ids[row, : len(path)] = torch.tensor(path.ids)
+        mask[row, : len(path)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def padded_logprobs(
+    model: nn.Module, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False
+) -> Logprobs:
+    """Logprobs of the same targets, in the same order, by the model's ordinary forward on right-padded rows."""
+    paths = [path for tree in batch.trees for path in tree.paths()]
+    ids, attention = _padded_rows(paths, batch.input_ids.device)
+    rows, columns = [], []
+    for row, path in enumerate(paths):
+        trained = [index for index, flag in enumerate(path.mask) if flag and index]
+        rows += [row] * len(trained)
+        columns += [index - 1 for index in trained]
+    # The head runs on the whole rows here; this path is about being right for any model, not about being lean.
+    logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[rows, columns].float()
+    logits = logits / temperature
+    everything = logits.log_softmax(-1)
+    logprobs = everything.gather(1, batch.target_ids[:, None]).squeeze(1)
+    entropy = -(everything.exp() * everything).sum(-1).detach() if with_entropy else None
+    return Logprobs(logprobs, entropy)
+
+
+def ordinary_implementation(model: nn.Module) -> str:
+    """The attention transformers should use outside tree batches: its SDPA has no soft-capping, so Gemma 2 needs eager."""
+    inner = base_causal_lm(model)
+    capped = getattr(inner.config, "attn_logit_softcapping", None) is not None
+    return "eager" if capped or not getattr(inner, "_supports_sdpa", False) else "sdpa"
+
+
+@contextmanager
+def ordinary_attention(model: nn.Module) -> Iterator[None]:
+    """Give the model an attention of transformers' own, for generation and for the padded path."""
+    inner = base_causal_lm(model)
+    before = inner.config._attn_implementation
+    inner.set_attn_implementation(ordinary_implementation(model))
+    try:
+        yield
+    finally:
+        inner.set_attn_implementation(before)
+
+
+class TreeEngine:
+    """A model made ready to give logprobs of tree batches.
+
+    `path` is "tree" or "padded". The choice is made by running both on a small batch: where they differ, the padded
+    path is taken and a log line says so.
+    """
+
+    def __init__(self, model: nn.Module, *, fuse: bool = True) -> None:
+        self.model = model
+        self.reason = _why_not_tree(model)
+        self.path = "padded" if self.reason else "tree"
+        if self.path == "tree":
+            register()
+            base_causal_lm(model).set_attn_implementation(ATTENTION_NAME)
+            if fuse:
+                fuse_layers(base_causal_lm(model))
+        else:
+            base_causal_lm(model).set_attn_implementation(ordinary_implementation(model))
+            logger.warning("padded path (slower): %s", self.reason)
+
+    def logprobs(self, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False) -> Logprobs:
+        """Logprobs of the batch's targets, `(num_targets,)` fp32, differentiable; entropy on request."""
+        run: Callable[..., Logprobs] = tree_logprobs if self.path == "tree" else padded_logprobs
+        return run(self.model, batch, temperature=temperature, with_entropy=with_entropy)
+
+
+def _why_not_tree(model: nn.Module) -> str:
+    """Why the fast path cannot be used; empty when it can."""
+    inner = base_causal_lm(model)
+    name = type(inner).__name__
+    if not getattr(inner, "_supports_attention_backend", False):
+        return f"{name} does not use the pluggable attention interface"
+    if getattr(inner.config, "attention_chunk_size", None):
+        return f"{name} uses chunked attention"
+    if getattr(inner.config, "use_bidirectional_attention", None):
+        return f"{name} attends in both directions"
+    register()
+    was_training = model.training
+    model.eval()
+    try:
+        return _compare_paths(model, name)
+    finally:
+        model.train(was_training)
+
+
+def _probe_batch(vocab: int) -> TreeBatch:
+    ids = [(7 * index) % min(vocab, 97) + 1 for index in range(12)]
+    fork = Tree(Tokens.prompt(ids[:4]), (Tokens.completion(ids[4:7]), Tokens.completion(ids[7:9])))
+    return pack([Tree(Tokens.prompt(ids[:2]), (Tokens.completion(ids[9:]),)), fork])
+
+
+FP32_PROBE_PARAMETERS = 1_000_000_000
+"""Up to this size the two paths are compared in fp32: bf16 rounding alone moves logprobs of nonsense by half a nat."""
+
+
+def _probe_model(model: nn.Module) -> nn.Module:
+    parameters = list(model.parameters())
+    small = sum(p.numel() for p in parameters) <= FP32_PROBE_PARAMETERS
+    if parameters[0].dtype == torch.float32 or not small:
+        return model
+    return copy.deepcopy(model).float()
+
+
+def _compare_paths(model: nn.Module, name: str) -> str:
+    probe = base_causal_lm(_probe_model(model))
+    before = probe.config._attn_implementation
+    batch = _probe_batch(probe.get_input_embeddings().weight.shape[0] - 1).to(next(probe.parameters()).device)
+    with torch.no_grad():
+        probe.set_attn_implementation(ordinary_implementation(probe))
+        expected = padded_logprobs(probe, batch).logprobs
+        probe.set_attn_implementation(ATTENTION_NAME)
+        try:
+            found = tree_logprobs(probe, batch).logprobs
+        except (TreeUnsupportedError, TypeError, AttributeError) as error:
+            return f"{name}: {error}"
+        finally:
+            probe.set_attn_implementation(before)
+    gap = float((found - expected).abs().max())
+    limit = 1e-3 if next(probe.parameters()).dtype == torch.float32 else 1.0
+    if not gap <= limit:
+        return f"{name}: packed and separate logprobs differ by {gap:.3g} (limit {limit:g})"
+    slides = any("sliding" in kind for kind in getattr(probe.config, "layer_types", None) or [])
+    if slides and batch.layout.cache["windows_seen"] == {None}:
+        return f"{name} builds its sliding window into the mask only"
+    return ""

@@ -1,0 +1,213 @@
+"""Leaner versions of three common layers: RMSNorm, the gated activation and the embedding look-up.
+
+Written as autograd functions that keep less for the backward pass and make fewer passes over memory than the modules they stand in
+for. A module is replaced only after its own output and gradients were compared with ours on a probe; anything that
+differs is left alone, so an unknown family loses speed, never correctness. Only `forward` of the instance changes: names, weights
+and saved files stay the same.
+Leaves out: matrix products, which the libraries below PyTorch do well.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _RMSNorm(torch.autograd.Function):
+    """y = x / rms(x) * (weight + offset), statistics in fp32; keeps x and one number a row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, round_first: bool) -> Tensor:
+        wide = x.float()
+        rstd = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        normed = wide * rstd if wide is x else wide.mul_(rstd)
+        ctx.save_for_backward(x, weight, rstd)
+        ctx.offset = offset
+        if round_first:
+            return normed.to(x.dtype) * (weight if not offset else weight + offset)
+        return normed.mul_(weight.float() + offset).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight, rstd = ctx.saved_tensors
+        normed = x.float() * rstd
+        wide = grad.float()
+        weight_grad = (wide * normed).flatten(0, -2).sum(0).to(weight.dtype) if ctx.needs_input_grad[1] else None
+        scaled = wide * (weight.float() + ctx.offset)
+        projection = (scaled * normed).mean(-1, keepdim=True)
+        x_grad = scaled.sub_(normed.mul_(projection)).mul_(rstd).to(x.dtype)
+        return x_grad, weight_grad, None, None, None
+
+
+class _GatedActivation(torch.autograd.Function):
+    """act(gate) * up, keeping only gate and up."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Callable[[Tensor], Tensor], name: str) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        ctx.activation, ctx.name = activation, name
+        return activation(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        gate, up = ctx.saved_tensors
+        up_grad = ctx.activation(gate).mul_(grad)
+        outer = grad * up
+        if ctx.name == "silu":
+            gate_grad = torch.ops.aten.silu_backward(outer, gate)
+        else:
+            gate_grad = torch.ops.aten.gelu_backward(outer, gate, approximate="tanh")
+        return gate_grad, up_grad, None, None
+
+
+class _Embedding(torch.autograd.Function):
+    """weight[ids], whose gradient goes straight into `main_grad` where there is one instead of a dense copy."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, ids)
+        return functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        weight, ids = ctx.saved_tensors
+        main_grad = getattr(weight, "main_grad", None)
+        target = torch.zeros_like(weight) if main_grad is None else main_grad
+        target.index_add_(0, ids.flatten(), grad.flatten(0, -2).to(target.dtype))
+        return (target if main_grad is None else None), None
+
+
+def _silu(x: Tensor) -> Tensor:
+    return functional.silu(x)
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": _silu, "gelu_pytorch_tanh": _gelu_tanh}
+
+
+def _norm_forward(module: nn.Module, offset: float, round_first: bool) -> Callable[[Tensor], Tensor]:
+    eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None) or 1e-6
+    return lambda x: _RMSNorm.apply(x, module.weight, eps, offset, round_first)
+
+
+def _mlp_forward(module: Any, name: str) -> Callable[[Tensor], Tensor]:
+    activation = ACTIVATIONS[name]
+    return lambda x: module.down_proj(
+        _GatedActivation.apply(module.gate_proj(x), module.up_proj(x), activation, name.split("_")[0])
+    )
+
+
+def _embedding_forward(module: Any) -> Callable[[Tensor], Tensor]:
+    scale = getattr(module, "embed_scale", None)
+    if scale is None:
+        return lambda ids: _Embedding.apply(module.weight, ids)
+    return lambda ids: _Embedding.apply(module.weight, ids) * torch.as_tensor(scale).to(module.weight.dtype)
+
+
+def _same(module: nn.Module, replacement: Callable[[Tensor], Tensor], probe: Tensor) -> bool:
+    """Do module and replacement agree on the probe, in output and in the gradients of input and parameters?"""
+
+    def run(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        x = probe.clone().requires_grad_(probe.is_floating_point())
+        wanted = [p for p in module.parameters() if p.requires_grad] + ([x] if x.requires_grad else [])
+        output = function(x)
+        weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
+        return [output.detach(), *torch.autograd.grad((output * weights).sum(), wanted)]
+
+    try:
+        pairs = list(zip(run(module.forward), run(replacement), strict=True))
+    except (TypeError, AttributeError, RuntimeError):
+        return False
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs)
+
+
+def _probe_copy(module: nn.Module) -> nn.Module:
+    """A small fp32 copy with random weights, so that a zero or one weight cannot hide a difference."""
+    twin = copy.deepcopy(module).float().cpu().requires_grad_(True)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in twin.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
+    return twin
+
+
+def _candidate_norms(module: nn.Module) -> list[Callable[[nn.Module], Callable[[Tensor], Tensor]]]:
+    return [
+        lambda m: _norm_forward(m, 0.0, True),
+        lambda m: _norm_forward(m, 1.0, False),
+        lambda m: _norm_forward(m, 0.0, False),
+    ]
+
+
+def _find_norm(module: nn.Module) -> Callable[[nn.Module], Callable[[Tensor], Tensor]] | None:
+    twin = _probe_copy(module)
+    probe = torch.linspace(-2, 3, 4 * module.weight.numel()).view(1, 4, -1)  # type: ignore[union-attr, operator]
+    # In fp32 the rounding order cannot be told apart, so bf16 decides between equal candidates.
+    matching = [make for make in _candidate_norms(module) if _same(twin, make(twin), probe)]
+    low = twin.bfloat16()
+    for make in matching:
+        if torch.equal(low(probe.bfloat16()), make(low)(probe.bfloat16())):
+            return make
+    return None
+
+
+def _is_plain_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("RMSNorm") and isinstance(getattr(module, "weight", None), Tensor)
+
+
+def _gated_name(module: Any) -> str | None:
+    """The activation's name when the module is a gated MLP whose activation we know."""
+    if not all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
+        return None
+    probe = torch.linspace(-4, 4, 101)
+    for name, function in ACTIVATIONS.items():
+        if torch.allclose(module.act_fn(probe), function(probe), atol=1e-6):
+            return name
+    return None
+
+
+def _mlp_agrees(module: Any, name: str) -> bool:
+    """Compare on the module's own weights: a forward of another shape (a router, a bias we do not know) shows here."""
+    weight = next(module.parameters())
+    width = getattr(module.gate_proj, "in_features", None)
+    if width is None:
+        return False
+    probe = torch.linspace(-1, 1, 2 * width).view(1, 2, width).to(weight)
+    with torch.no_grad():
+        return torch.allclose(module(probe).float(), _mlp_forward(module, name)(probe).float(), rtol=1e-2, atol=1e-3)
+
+
+def fuse_layers(model: nn.Module) -> dict[str, int]:
+    """Replace the forwards that can be replaced; returns how many of each kind were."""
+    counts = {"norm": 0, "mlp": 0, "embedding": 0}
+    norms: dict[tuple[type, torch.Size], Any] = {}
+    for module in model.modules():
+        if _is_plain_norm(module):
+            key = (type(module), module.weight.shape)  # type: ignore[union-attr]
+            if key not in norms:
+                norms[key] = _find_norm(module)
+            if norms[key] is not None:
+                module.forward = norms[key](module)
+                counts["norm"] += 1
+        elif (name := _gated_name(module)) is not None and _mlp_agrees(module, name):
+            module.forward = _mlp_forward(module, name)
+            counts["mlp"] += 1
+        elif isinstance(module, nn.Embedding) and _embedding_agrees(module):
+            module.forward = _embedding_forward(module)  # type: ignore[method-assign]
+            counts["embedding"] += 1
+    return counts
+
+
+def _embedding_agrees(module: nn.Embedding) -> bool:
+    if module.max_norm is not None or module.sparse or module.scale_grad_by_freq:
+        return False
+    ids = torch.arange(min(8, module.num_embeddings), device=module.weight.device)[None]
+    with torch.no_grad():
+        return torch.equal(module(ids), _embedding_forward(module)(ids))

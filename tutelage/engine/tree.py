@@ -1,0 +1,246 @@
+"""Token trees and the batches that pack them: the one shape every method trains on.
+
+A tree is a prompt (trunk) with one or more completions (branches). A batch packs many trees into one row, trunk before
+branches, nothing padded, the prompt stored once. Positions restart so that each root-to-leaf path is exactly the
+sequence a chat would see. Leaves out: attention over the layout (`attention`), and text (`tutelage.data.render`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids with their completion mask: True means "trained on"."""
+
+    ids: tuple[int, ...]
+    mask: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.mask):
+            raise ValueError(f"{len(self.ids)} token ids but {len(self.mask)} mask values")
+
+    @classmethod
+    def prompt(cls, ids: Sequence[int]) -> Tokens:
+        """Tokens that are read, not trained on."""
+        return cls(tuple(ids), (False,) * len(ids))
+
+    @classmethod
+    def completion(cls, ids: Sequence[int]) -> Tokens:
+        """Tokens that are all trained on."""
+        return cls(tuple(ids), (True,) * len(ids))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.ids + other.ids, self.mask + other.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A trunk and its branches: one branch for SFT, two for a comparison, K for a ranking, G for a rollout group.
+
+    With several branches the trunk must not be trained on, since its tokens would belong to every branch.
+    """
+
+    trunk: Tokens
+    branches: tuple[Tokens, ...]
+
+    def __post_init__(self) -> None:
+        if not self.branches:
+            raise ValueError("a tree needs at least one branch")
+        if len(self.branches) > 1 and any(self.trunk.mask):
+            raise ValueError("a trunk shared by several branches cannot be trained on")
+        if not self.trunk.ids:
+            raise ValueError("a tree needs at least one trunk token: the first token has nothing to predict it")
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens stored: the trunk once, and every branch."""
+        return len(self.trunk) + sum(len(branch) for branch in self.branches)
+
+    @property
+    def num_trained_tokens(self) -> int:
+        """Tokens that get a logprob: masked in and preceded by another token."""
+        return sum(sum(branch.mask) for branch in self.branches) + sum(self.trunk.mask[1:])
+
+    def paths(self) -> Iterator[Tokens]:
+        """Each root-to-leaf sequence, as a chat would see it."""
+        return (self.trunk + branch for branch in self.branches)
+
+
+class Segment(NamedTuple):
+    """A run of tokens [start, end) of the packed row that attends to its ancestors and causally to itself."""
+
+    start: int
+    end: int
+    parent: int
+    """Index of the parent segment, or -1 for a root."""
+    position: int
+    """Position of the first token along its path."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeLayout:
+    """What attention needs to know of a packed row. Segments stand in depth-first order."""
+
+    segments: tuple[Segment, ...]
+    num_tokens: int
+    cache: dict[Any, Any] = field(default_factory=dict)
+    """Per-batch scratch of the attention kernels (block masks, key ranges), keyed by window and device."""
+
+    def ancestors(self, index: int) -> list[Segment]:
+        """The segments on the path to segment `index`, root first, itself left out."""
+        chain: list[Segment] = []
+        parent = self.segments[index].parent
+        while parent >= 0:
+            chain.append(self.segments[parent])
+            parent = self.segments[parent].parent
+        return chain[::-1]
+
+    def subtree_end(self) -> Tensor:
+        """For each token, where the subtree of its segment ends, `(num_tokens,)`.
+
+        In depth-first order token k is visible to token q exactly when `k <= q < subtree_end[k]`.
+        """
+        ends = [segment.end for segment in self.segments]
+        for index in range(len(self.segments) - 1, -1, -1):
+            parent = self.segments[index].parent
+            if parent >= 0:
+                ends[parent] = max(ends[parent], ends[index])
+        lengths = torch.tensor([segment.end - segment.start for segment in self.segments])
+        return torch.repeat_interleave(torch.tensor(ends), lengths)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeBatch:
+    """Many trees in one row, and where their trained tokens are predicted from."""
+
+    input_ids: Tensor
+    """`(num_tokens,)`"""
+    position_ids: Tensor
+    """`(num_tokens,)` position of each token along its own path."""
+    layout: TreeLayout
+    source_index: Tensor
+    """`(num_targets,)` row index of the token whose hidden state predicts the target: the token before it on its path."""
+    target_ids: Tensor
+    """`(num_targets,)` the trained tokens."""
+    sequence_index: Tensor
+    """`(num_targets,)` which root-to-leaf sequence the target belongs to; non-decreasing."""
+    tree_index: Tensor
+    """`(num_sequences,)` which tree a sequence is a branch of."""
+    trees: tuple[Tree, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return self.layout.num_tokens
+
+    @property
+    def num_targets(self) -> int:
+        return int(self.target_ids.numel())
+
+    @property
+    def num_sequences(self) -> int:
+        return int(self.tree_index.numel())
+
+    def to(self, device: torch.device | str) -> TreeBatch:
+        """The same batch with its tensors on `device`."""
+        moved = [
+            tensor.to(device, non_blocking=True)
+            for tensor in (self.input_ids, self.position_ids, self.source_index, self.target_ids, self.sequence_index)
+        ]
+        return TreeBatch(
+            moved[0], moved[1], self.layout, moved[2], moved[3], moved[4], self.tree_index.to(device), self.trees
+        )
+
+
+class _Row:
+    """The lists a batch is built from."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.segments: list[Segment] = []
+        self.sources: list[int] = []
+        self.targets: list[int] = []
+        self.sequences: list[int] = []
+        self.tree_of_sequence: list[int] = []
+
+    def add_segment(self, tokens: Tokens, parent: int, sequence: int) -> int:
+        start = len(self.ids)
+        position = 0 if parent < 0 else self.segments[parent].position + _length(self.segments[parent])
+        before_first = None if parent < 0 else self.segments[parent].end - 1
+        for offset, (token, trained) in enumerate(zip(tokens.ids, tokens.mask, strict=True)):
+            source = start + offset - 1 if offset else before_first
+            if trained and source is not None:
+                self.sources.append(source)
+                self.targets.append(token)
+                self.sequences.append(sequence)
+        self.ids.extend(tokens.ids)
+        self.positions.extend(range(position, position + len(tokens)))
+        self.segments.append(Segment(start, len(self.ids), parent, position))
+        return len(self.segments) - 1
+
+    def add_tree(self, tree: Tree, index: int) -> None:
+        if len(tree.branches) == 1:
+            # One path needs no fork: a single segment is one causal attention instead of two.
+            self.add_segment(tree.trunk + tree.branches[0], -1, len(self.tree_of_sequence))
+            self.tree_of_sequence.append(index)
+            return
+        trunk = self.add_segment(tree.trunk, -1, len(self.tree_of_sequence))
+        for branch in tree.branches:
+            self.add_segment(branch, trunk, len(self.tree_of_sequence))
+            self.tree_of_sequence.append(index)
+
+
+def _length(segment: Segment) -> int:
+    return segment.end - segment.start
+
+
+def pack(trees: Sequence[Tree]) -> TreeBatch:
+    """Pack trees into one row, in the order given.
+
+    Raises ValueError when there is nothing to train on in any of them.
+    """
+    row = _Row()
+    for index, tree in enumerate(trees):
+        row.add_tree(tree, index)
+    if not row.targets:
+        raise ValueError("nothing to train on: every token of the batch is masked out")
+    return TreeBatch(
+        input_ids=torch.tensor(row.ids),
+        position_ids=torch.tensor(row.positions),
+        layout=TreeLayout(tuple(row.segments), len(row.ids)),
+        source_index=torch.tensor(row.sources),
+        target_ids=torch.tensor(row.targets),
+        sequence_index=torch.tensor(row.sequences),
+        tree_index=torch.tensor(row.tree_of_sequence),
+        trees=tuple(trees),
+    )
+
+
+def split_by_budget(trees: Iterable[Tree], max_tokens: int) -> list[list[Tree]]:
+    """Split trees into rows of at most `max_tokens` tokens, evenly filled; a longer tree gets a row of its own.
+
+    Longest first into the emptiest row that has room, so rows differ little in cost; deterministic.
+    """
+    ordered = sorted(trees, key=lambda tree: -tree.num_tokens)
+    total = sum(tree.num_tokens for tree in ordered)
+    rows: list[list[Tree]] = [[] for _ in range(max(1, -(-total // max_tokens)))]
+    sizes = [0] * len(rows)
+    for tree in ordered:
+        index = min(range(len(rows)), key=sizes.__getitem__)
+        if sizes[index] and sizes[index] + tree.num_tokens > max_tokens:
+            rows.append([])
+            sizes.append(0)
+            index = len(rows) - 1
+        rows[index].append(tree)
+        sizes[index] += tree.num_tokens
+    return [row for row in rows if row]

@@ -1,0 +1,51 @@
+"""The one error tree: every mistake a user can make ends here, as a single line that says what to do about it.
+
+Leaves out: programming errors, which stay ordinary Python exceptions with a traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TutelageError(Exception):
+    """A user's mistake or a fact of the machine; the command line prints it in one line and exits with code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(TutelageError):
+    """An option, recipe key or combination of options that cannot be used."""
+
+
+class DataError(TutelageError):
+    """Something wrong in a data file, located by file, line and field where they are known."""
+
+    def __init__(
+        self, problem: str, *, file: str | Path | None = None, line: int | None = None, field: str | None = None
+    ) -> None:
+        self.problem = problem
+        self.file = str(file) if file is not None else None
+        self.line = line
+        self.field = field
+        super().__init__(self._one_line())
+
+    def _one_line(self) -> str:
+        place = self.file or ""
+        if self.line is not None:
+            place += f":{self.line}"
+        if self.field is not None:
+            place += f" field '{self.field}'" if place else f"field '{self.field}'"
+        return f"{place}: {self.problem}" if place else self.problem
+
+
+class ModelError(TutelageError):
+    """A model that cannot be found, loaded, verified, adapted or saved."""
+
+
+class CheckpointError(TutelageError):
+    """A checkpoint that cannot be written or read back whole."""
+
+
+class TrainingError(TutelageError):
+    """Training that has to stop: a loss that is not finite, a batch with nothing to train on."""

@@ -1,0 +1,53 @@
+"""The rows of a report as a table for the terminal.
+
+Leaves out: answers to read; those are in the HTML report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tutelage.evaluate.markdown import clean_text
+from tutelage.evaluate.summary import Row
+from tutelage.evaluate.wording import format_difference, format_range, format_value
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_STYLES = {"better": "green", "worse": "bold red", "undecided": "dim", "": ""}
+
+
+def report_table(rows: Sequence[Row]) -> Table:
+    """Measures down, models across, then the paired difference of last and first with its verdict."""
+    from rich.table import Table
+    from rich.text import Text
+
+    names = rows[0].models if rows else ()
+    table = Table(title="Measures that need no judge, with 95 % intervals", title_justify="left", pad_edge=False)
+    table.add_column("Measure", no_wrap=True)
+    for name in names:
+        table.add_column(Text(clean_text(name)), justify="right")
+    if len(names) > 1:
+        table.add_column("Difference", justify="right")
+        table.add_column("Verdict")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES[row.verdict] if i > len(names) else "") for i, cell in _cells(row)))
+    return table
+
+
+def _cells(row: Row) -> list[tuple[int, str]]:
+    cells = [row.measure.label]
+    for estimate in row.estimates:
+        cells.append(
+            f"{format_value(row.measure, estimate.estimate)} {format_range(row.measure, estimate)}" if estimate else "–"
+        )
+    if len(row.models) > 1:
+        change = row.difference
+        cells.append(
+            f"{format_difference(row.measure, change)} {format_range(row.measure, change, signed=True)}"
+            if change
+            else "–"
+        )
+        cells.append(row.verdict or row.remark)
+    return list(enumerate(cells))

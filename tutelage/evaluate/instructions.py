@@ -1,7 +1,7 @@
 """Instructions that a program can verify: "at most 20 words", "three bullets", "answer in JSON".
 
-The idea, and the strict/loose pair, are from IFEval (Zhou et al. 2023, https://arxiv.org/abs/2311.07911). A prompt states
-its checks as `{"check": "max_words", "value": 20}`; `CHECKS` holds every name. An empty answer follows no instruction.
+The idea, and the strict/loose pair, are from IFEval (Zhou et al. 2023, https://arxiv.org/abs/2311.07911). A prompt
+states its checks as `{"check": "max_words", "value": 20}`; `CHECKS` holds every name. An empty answer follows none.
 
 Leaves out: judging content. And protection against every slow regular expression: a `regex` check looks at the first
 10 000 characters only and refuses patterns that repeat a group which itself repeats or offers alternatives, the usual
@@ -192,10 +192,10 @@ def _repeats_a_repetition(pattern: str) -> bool:
             closed_risky = stack.pop()
             stack[-1] |= closed_risky
             continue
-        elif token in {"*", "+", "{"}:
+        elif token in {"*", "+", "{", "="}:
             if closed_risky:
                 return True
-            stack[-1] = True
+            stack[-1] |= token != "="
             continue  # a lazy or possessive mark may follow and is another "+" or "?"
         elif token == "|":
             stack[-1] = True
@@ -208,11 +208,14 @@ _AT_MOST_ONE = frozenset({"{}", "{0}", "{1}", "{0,1}", "{,1}"})  # "{}" is two l
 
 
 def _regex_tokens(pattern: str) -> Iterator[str]:
-    """The pattern's parts as far as nesting needs them: "(", ")", "|", "*", "+", "{"; "." for anything else."""
+    """The parts that matter to nesting: ( ) | * + themselves, { for a count, = for an exact count, . otherwise."""
     for match in _REGEX_TOKEN.finditer(pattern):
         part = match.group()
-        is_count = len(part) > 1 and part[0] == "{" and part.rstrip("?+") not in _AT_MOST_ONE
-        yield part[0] if part[0] in "()|*+" or is_count else "."
+        count = part.rstrip("?+")
+        if len(part) > 1 and part[0] == "{" and count not in _AT_MOST_ONE:
+            yield "{" if "," in count else "="
+        else:
+            yield part[0] if part[0] in "()|*+" else "."
 
 
 def _variants(text: str) -> Iterator[str]:

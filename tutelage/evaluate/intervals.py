@@ -149,7 +149,7 @@ def _sums_and_tokens(documents: Sequence[tuple[float, int]]) -> tuple[Floats, Fl
 
 
 def _resampled_means(data: Floats, num_resamples: int, seed: int) -> Floats:
-    """Means of `num_resamples` samples with replacement, `(num_resamples,)`; the draws depend on length and seed only."""
+    """Means of samples with replacement, `(num_resamples,)`; which rows are drawn depends on length and seed only."""
     return np.concatenate([data[rows].mean(axis=1) for rows in _draws(len(data), num_resamples, seed)])
 
 

@@ -23,9 +23,8 @@ from markupsafe import Markup
 # Markdown of a longer text is not worth the time that a hostile one could take; it is shown as it stands.
 MAX_MARKDOWN_CHARS = 20_000
 
-_TAGS = frozenset(
-    "p br hr strong em s code pre blockquote ul ol li table thead tbody tr th td h4 h5 h6 span div".split()
-)
+_TEXT_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "h4", "h5", "h6"}
+_TAGS = _TEXT_TAGS | {"table", "thead", "tbody", "tr", "th", "td", "span", "div"}
 _ATTRIBUTES = {"ol": {"start"}, "span": {"class"}, "div": {"class", "tabindex"}}
 _HEADING_SHIFT = 3  # the page's own headings end at h3
 # Control characters, lone surrogates and non-characters cannot stand in HTML; bidirectional overrides reorder a line.
@@ -54,7 +53,7 @@ def render_markdown(text: str) -> Markup:
         return Markup('<div class="plain">{}</div>').format(text)
     # Cleaned again afterwards, because Markdown turns "&#x202e;" into the character itself.
     html = clean_text(_markdown().render(text))
-    return Markup(nh3.clean(html, tags=set(_TAGS), attributes=_ATTRIBUTES, url_schemes=set(), link_rel=None))
+    return Markup(nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes=set(), link_rel=None))
 
 
 @cache

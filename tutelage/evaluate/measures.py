@@ -1,8 +1,8 @@
 """What can be said about an answer without asking anyone: does it stop, loop, leak, copy, fit in length?
 
-Each measure is a pure function of one answer's text (or of any sequence: words, token ids); `measure_answer` applies all
-of them and `MEASURES` says what each one means. Measures that do not apply to an answer (no reference, no checks) are
-left out of its result, so that nothing is ever NaN.
+Each measure is a pure function of one answer's text (or of any sequence: words, token ids); `measure_answer` applies
+all of them and `MEASURES` says what each one means. Measures that do not apply to an answer (no reference, no checks)
+are left out of its result, so that nothing is ever NaN.
 
 Leaves out: intervals and comparisons (`tutelage.evaluate.summary`), and negative log-likelihoods, which need the model;
 their rows stand in `MEASURES` and their numbers arrive with `tutelage.evaluate.report.ModelResult`.
@@ -11,8 +11,6 @@ their rows stand in `MEASURES` and their numbers arrive with `tutelage.evaluate.
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.evaluate.endings import goes_on_past_end, is_empty, leaks_role_token, truncated
 from tutelage.evaluate.instructions import check_loose, check_strict
 from tutelage.evaluate.words import words
 from tutelage.types import Answer, Prompt
@@ -147,20 +146,6 @@ MEASURES: tuple[Measure, ...] = (
     ),
 )
 
-# Tokens of the common chat formats: <|im_start|>, <start_of_turn>, </s>, [INST], <<SYS>>, and full-width bars.
-_ROLE_TOKEN = re.compile(
-    r"<\|[\w ]{1,40}\|?>|<\w{1,40}\|>|<｜[^｜\n]{1,40}｜>|<(?:start|end)_of_(?:turn|image|text)>"
-    r"|</s>|<(?:bos|eos|pad|unk|mask)>|<unused\d{1,4}>|\[/?INST\]|<</?SYS>>",
-    re.IGNORECASE,
-)
-# The line that opens somebody's next turn: "User:", "**Question 2:**", "### Instruction".
-_NEXT_TURN = re.compile(
-    r"^[ \t]*[#*_>\[( \t]{0,6}(?:(?:user|human|question|q|instruction|assistant|chatbot)[ \t]{0,3}\d{0,3}[*_\]) \t]{0,3}[:：]"
-    r"|\#{1,6}[ \t]{0,3}instruction\b)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_FINISHED = frozenset(".!?…。！？\"'”’»)]}`*_")
-
 
 def measure_answer(answer: Answer) -> dict[str, float]:
     """All measures of one answer by name, each a finite number ≥ 0; a measure that does not apply is left out.
@@ -194,42 +179,6 @@ def measure_answer(answer: Answer) -> dict[str, float]:
 def prompt_text(prompt: Prompt) -> str:
     """Everything the model was shown, one message after the other."""
     return "\n".join(message.content for message in prompt.messages)
-
-
-def truncated(text: str, *, stopped: bool) -> bool:
-    """Whether the token limit cut the answer off visibly: inside a sentence, a list item or an open code block.
-
-    A model that stops by itself is never truncated, however short its answer.
-    """
-    if stopped:
-        return False
-    seen = text.rstrip()
-    inside_code = seen.count("```") % 2 == 1
-    return inside_code or not seen or seen[-1] not in _FINISHED
-
-
-def leaks_role_token(text: str) -> bool:
-    """Whether a token of a chat format stands in the text as letters."""
-    return _ROLE_TOKEN.search(text) is not None
-
-
-def goes_on_past_end(text: str) -> bool:
-    """Whether the text continues after the answer: a role token, or a line opening a new turn, with text on both sides."""
-    for pattern in (_ROLE_TOKEN, _NEXT_TURN):
-        for match in pattern.finditer(text):
-            if _is_visible(text[: match.start()]) and _is_visible(text[match.end() :]):
-                return True
-    return False
-
-
-def is_empty(text: str) -> bool:
-    """Whether nothing is left to read once white space and role tokens are gone."""
-    return not _is_visible(text)
-
-
-def _is_visible(text: str) -> bool:
-    rest = _ROLE_TOKEN.sub("", text)
-    return any(not char.isspace() and unicodedata.category(char)[0] != "C" for char in rest)
 
 
 def repetition(units: Sequence[Hashable], *, size: int = NGRAM_WORDS) -> float:

@@ -38,8 +38,8 @@ Documents = list[tuple[float, int]]
 class ModelResult:
     """What one model said, and how surprised it was by texts it did not write.
 
-    `nll_reference` has an entry a prompt: (sum of −logp over the reference answer's tokens, end of turn included, number
-    of those tokens); `nll_general` the same for each general text. Both are None where they were not computed.
+    `nll_reference` has an entry a prompt: (sum of −logp over the reference answer's tokens, end of turn included,
+    number of those tokens); `nll_general` the same for each general text. Both are None where they were not computed.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Row:
-    """One measure over all models; `difference` is last − first, paired, and None for one model or unlike tokenisers."""
+    """One measure over all models; `difference` is last − first, paired; None for one model or unlike tokenisers."""
 
     measure: Measure
     models: tuple[str, ...]
@@ -91,7 +91,8 @@ def aligned_answers(models: Sequence[ModelResult]) -> list[list[Answer]]:
             if missing:
                 name = _prompt_name(min(missing))
                 raise DataError(
-                    f"model '{owner.name}' has no answer to prompt {name}; every model in a report answers the same prompts"
+                    f"model '{owner.name}' has no answer to prompt {name}; "
+                    "every model in a report answers the same prompts"
                 )
         aligned.append([answers[key] for key in wanted])
     return aligned
@@ -129,13 +130,16 @@ def _answer_row(
     if not by_prompt:
         return None
     columns = [[values[i][measure.name] for values in by_prompt] for i in range(len(names))]
+    first, last = columns[0], columns[-1]
+    difference = None
     if measure.kind == "proportion":
-        estimates = tuple(wilson(int(sum(column)), len(column)) for column in columns)
-        compare = paired_proportions
+        estimates = tuple(wilson(round(sum(column)), len(column)) for column in columns)
+        if len(names) > 1:
+            difference = paired_proportions([value > 0 for value in first], [value > 0 for value in last])
     else:
         estimates = tuple(mean_interval(column) for column in columns)
-        compare = paired_bootstrap
-    difference = compare(columns[0], columns[-1]) if len(names) > 1 else None
+        if len(names) > 1:
+            difference = paired_bootstrap(first, last)
     return Row(measure, names, estimates, len(by_prompt), difference, _verdict(measure, difference, len(by_prompt)))
 
 

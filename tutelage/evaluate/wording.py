@@ -59,7 +59,7 @@ def finding(row: Row) -> str:
 
 
 def headline(rows: Sequence[Row]) -> list[Row]:
-    """The findings to open with: the main measures that got better (all of them for one model), then whatever got worse."""
+    """The findings to open with: the main measures that got better (or all, for one model), then whatever got worse."""
     worse = [row for row in rows if row.verdict == "worse"]
     by_name = {row.measure.name: row for row in rows if len(row.models) == 1 or row.verdict == "better"}
     return [*(by_name[name] for name in _HEADLINE if name in by_name), *worse]
@@ -90,7 +90,8 @@ def _is_are(count: int) -> str:
 def sample_size_note(num_prompts: int) -> str:
     """What so many prompts can and cannot show."""
     noun = "prompt" if num_prompts == 1 else "prompts"
-    return (
-        f"With {num_prompts} {noun}, a proportion near one half is known to ± {half_width_points(num_prompts):.1f} points "
-        "(95 % interval). Smaller changes than that cannot be told from luck."
+    note = (
+        f"With {num_prompts} {noun}, a proportion near one half is known to "
+        f"± {half_width_points(num_prompts):.1f} points (95 % interval)"
     )
+    return f"{note}; 100 prompts would give ± 9.8." if num_prompts < 80 else f"{note}."

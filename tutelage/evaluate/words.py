@@ -1,7 +1,8 @@
 """Text cut into words and sentences, the same way for every measure and instruction check.
 
 Leaves out: real linguistics. A word is what stands between white space; each Chinese or Japanese character counts as
-one word; scripts without spaces of other kinds (Thai, Khmer) count as long words. Sentences are found by their end marks.
+one word; scripts without spaces of other kinds (Thai, Khmer) count as long words. Sentences are found by
+their end marks.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ _BLOCK = re.compile(r"\n[ \t]*\n|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 _LIST_MARK = re.compile(r"[ \t]*(?:[-*+•#]{1,6}|\d{1,3}[.)])[ \t]+")
 # The look-behind and the possessive runs keep this linear on "!!!!!!…".
 _SENTENCE_END = re.compile(r"(?<![.!?…。！？])([.!?…]++)([\"'”’»)\]*_]*+)(?=\s|$)|[。！？]++")
-_ABBREVIATIONS = frozenset("mr mrs ms dr prof st vs e.g i.e approx fig no vol jr sr cf ca".split())
-_MAYBE_ABBREVIATIONS = frozenset("etc a.m p.m u.s u.k inc ltd".split())
+_ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "prof", "st", "vs", "e.g", "i.e", "cf", "jr", "sr"})
+_ABBREVIATIONS_BEFORE_LOWER = frozenset({"etc", "a.m", "p.m", "u.s", "u.k", "inc", "ltd", "approx", "ca"})
+_ABBREVIATIONS_BEFORE_DIGIT = frozenset({"no", "fig", "vol", "p", "approx", "ca"})
 
 
 def words(text: str) -> list[str]:
@@ -58,17 +60,22 @@ def _ends_sentence(body: str, match: re.Match[str]) -> bool:
     marks, closers = match.group(1), match.group(2)
     if marks is None:  # a full-width mark ends a sentence wherever it stands
         return True
-    following = body[match.end() :].lstrip()[:1]
+    following = body[match.end() : match.end() + 80].lstrip()[:1]
     if marks == ".":
-        return not _is_abbreviation(body, match.start(), followed_by_lower=following.islower())
+        return not _is_abbreviation(body[max(0, match.start() - 40) : match.start()], following)
     # "Stop!" he said. – and: well … maybe.
     return not (following.islower() and (closers or set(marks) <= {".", "…"}))
 
 
-def _is_abbreviation(body: str, end: int, *, followed_by_lower: bool) -> bool:
-    last = body[max(0, end - 12) : end].split()[-1:]
-    word = last[0].strip("(\"'“‘*_") if last else ""
+def _is_abbreviation(before: str, following: str) -> bool:
+    """Whether the full stop after `before` belongs to a shortened word; `following` is the next visible character."""
+    last_words = [word.strip("(\"'“‘*_") for word in before.split()[-2:]]
+    word = last_words[-1] if last_words else ""
     if len(word) == 1 and word.isupper() and word != "I":
-        return True  # an initial, as in "J. S. Bach"
+        return not (len(last_words) == 2 and last_words[0].islower())  # "J. S. Bach", but "take vitamin C. Then"
     folded = word.casefold()
-    return folded in _ABBREVIATIONS or (followed_by_lower and folded in _MAYBE_ABBREVIATIONS)
+    return (
+        folded in _ABBREVIATIONS
+        or (following.islower() and folded in _ABBREVIATIONS_BEFORE_LOWER)
+        or (following.isdigit() and folded in _ABBREVIATIONS_BEFORE_DIGIT)
+    )

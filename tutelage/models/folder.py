@@ -1,6 +1,6 @@
 """Model folders on disk: written whole or not at all, with a note of where they came from.
 
-A folder is filled under a temporary name beside its final one, synced and renamed, so a reader never meets half a model.
+A folder is filled under a temporary name beside its final one, synced and renamed, so nobody ever meets half a model.
 Leaves out what goes into the folder (`tutelage.models.save`, `tutelage.models.starter`).
 """
 
@@ -91,7 +91,9 @@ def read_origin(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / ORIGIN_FILE} cannot be read ({error}); remove the file to go on without it") from error
+        raise ModelError(
+            f"{folder / ORIGIN_FILE} cannot be read ({error}); remove the file to go on without it"
+        ) from error
     return origin if isinstance(origin, dict) else {}
 
 

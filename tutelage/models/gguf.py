@@ -132,10 +132,12 @@ def model_weights(gguf: GgufFile) -> dict[str, torch.Tensor]:
     for name, values in gguf.tensors():
         block, part = _split_name(name)
         if gguf.architecture == "llama" and part in num_heads:
-            values = _undo_rotary_order(values, num_heads[part])
-        if gguf.architecture == "gemma3" and part.endswith("norm"):
-            values = values - 1.0  # GGUF stores 1 + w, the factor itself; Hugging Face stores w
-        weights[block + _NAMES[gguf.architecture][part] + ".weight"] = torch.from_numpy(values.copy()).bfloat16()
+            own = _undo_rotary_order(values, num_heads[part])
+        elif gguf.architecture == "gemma3" and part.endswith("norm"):
+            own = values - 1.0  # GGUF stores 1 + w, the factor itself; Hugging Face stores w
+        else:
+            own = values
+        weights[block + _NAMES[gguf.architecture][part] + ".weight"] = torch.from_numpy(own.copy()).bfloat16()
     return weights
 
 
@@ -149,7 +151,7 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def _undo_rotary_order(values: np.ndarray, num_heads: int) -> np.ndarray:
-    """Rows of q and k from GGUF's interleaved rotary pairs back to halves, per head; `(num_heads * head_dim, hidden)`."""
+    """Rows of q or k, `(num_heads * head_dim, hidden)`, from GGUF's interleaved rotary pairs back to halves."""
     num_rows, num_columns = values.shape
     pairs = values.reshape(num_heads, num_rows // num_heads // 2, 2, num_columns)
     return pairs.swapaxes(1, 2).reshape(num_rows, num_columns)
@@ -167,7 +169,9 @@ def fast_tokenizer(gguf: GgufFile) -> Tokenizer:
     elif kind == "gpt2" and pre == "smollm":
         tokenizer = _smollm_tokenizer(tokens, gguf.value("tokenizer.ggml.merges"))
     else:
-        raise ModelError(f"GGUF tokenizer '{kind}' with pre-tokenizer '{pre}' cannot be converted; known: gemma, smollm")
+        raise ModelError(
+            f"GGUF tokenizer '{kind}' with pre-tokenizer '{pre}' cannot be converted; known: gemma, smollm"
+        )
     types: Sequence[int] = gguf.value("tokenizer.ggml.token_type")
     typed = list(zip(tokens, types, strict=True))
     tokenizer.add_special_tokens(

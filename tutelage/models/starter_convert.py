@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ModelError
 from tutelage.models.gguf import GgufFile, fast_tokenizer, model_config, model_weights
+from tutelage.models.save import save_tokenizer
 
 if TYPE_CHECKING:
-    from tutelage.models.starter import Starter
+    from tutelage.models.catalogue import Starter
 
 ROUND_TRIP_TEXTS = (
     "How do you clean a dirty pan?",
@@ -29,7 +30,7 @@ def convert_starter(starter: Starter, gguf_path: Path, folder: Path) -> None:
     save_file(model_weights(gguf), folder / "model.safetensors", metadata={"format": "pt"})
     config.save_pretrained(folder)
     GenerationConfig.from_model_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     (folder / "NOTICE").write_text(
         f"{starter.terms_line}.\nConverted from {starter.source_model} (GGUF {starter.quantisation}), "
         "unpacked to bfloat16; the weights were modified by that quantisation.\n",
@@ -57,7 +58,7 @@ def _tokenizer(starter: Starter, gguf: GgufFile) -> Any:
 
 
 def verify_starter(starter: Starter, folder: Path) -> None:
-    """Raise `ModelError` unless config, tokenizer and greedy continuation of `folder` are those of the starter model."""
+    """Raise `ModelError` unless config, tokenizer and greedy continuation of `folder` are those of `starter`."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     config = AutoConfig.from_pretrained(folder)
@@ -77,7 +78,9 @@ def verify_starter(starter: Starter, folder: Path) -> None:
     _expect(starter, "tied embeddings", tied, True)
     prompt, continuation = starter.probe
     ids = tokenizer(prompt, return_tensors="pt")
-    out = model.generate(**ids, max_new_tokens=len(tokenizer(continuation, add_special_tokens=False)["input_ids"]), do_sample=False)
+    out = model.generate(
+        **ids, max_new_tokens=len(tokenizer(continuation, add_special_tokens=False)["input_ids"]), do_sample=False
+    )
     _expect(starter, f"continuation of {prompt!r}", tokenizer.decode(out[0, ids["input_ids"].shape[1] :]), continuation)
 
 

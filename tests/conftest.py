@@ -1,0 +1,30 @@
+"""Fixtures that several rooms share; the factories behind them are in `tiny.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import FAMILIES, tiny_folder
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Each model family in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tiny_llama(tmp_path: Path) -> Path:
+    """A Hugging Face folder with a tiny Llama and its tokenizer."""
+    return tiny_folder(tmp_path, "llama")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test an empty cache, apart from the user's; tests of the real starter models use the user's."""
+    if "starter" not in request.keywords:
+        monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))

@@ -28,20 +28,7 @@ def findings(records: Sequence[dict[str, Any]], code: str, **options: Any) -> li
 def varied(count: int) -> list[dict[str, str]]:
     """Pairs of unlike words and like lengths, so that nothing but the planted record stands out."""
     rng = random.Random(1)
-    kinds = [
-        "plum",
-        "pear",
-        "onion",
-        "carrot",
-        "radish",
-        "lentil",
-        "barley",
-        "walnut",
-        "almond",
-        "ginger",
-        "fennel",
-        "turnip",
-    ]
+    kinds = "plum pear onion carrot radish lentil barley walnut almond ginger fennel turnip".split()  # noqa: SIM905
     return [
         pair(
             f"What should I do with {number} bags of {rng.choice(kinds)}?",
@@ -134,16 +121,9 @@ LONG = "Rinse the rice in cold water until the water stays clear then simmer it 
 
 
 def test_a_near_duplicate_names_the_pair_and_the_similarity() -> None:
-    # 3 + 21 words give 22 triples; replacing the last word changes 1 of them: 21 / (22 + 22 - 21) = 91 %.
-    records = [
-        pair("Cook rice how?", LONG),
-        pair("Peel a plum.", "Score it first."),
-        pair("Cook rice how?", LONG + "?"),
-    ]
-    records[2] = pair("Cook rice how?", LONG.replace("covered", "open"))
-    records[2]["prompt"] = "Cook rice how"
-    found = findings([*records[:2], pair("So cook rice how?", LONG)], "near-duplicate")
-    # "so cook rice" is the one new triple: 22 / 23 = 96 %.
+    # 3 + 21 words give 22 triples; "so" in front adds the triple "so cook rice": 22 / 23 = 96 %.
+    records = [pair("Cook rice how?", LONG), pair("Peel a plum.", "Score it."), pair("So cook rice how?", LONG)]
+    found = findings(records, "near-duplicate")
     assert [(finding.line, finding.message) for finding in found] == [
         (3, "nearly the same as record 1: 96% of their word triples are shared")
     ]
@@ -163,10 +143,10 @@ def test_near_duplicates_are_those_that_comparing_every_pair_finds() -> None:
         for _ in range(number % 6):
             changed[rng.randrange(40)] = rng.choice(words)
         records.append(pair("Say it.", " ".join(changed)))
-    records = [{**record, "prompt": f"Say number {place}."} for place, record in enumerate(records)]
+    records = [{**record, "prompt": f"p{place}"} for place, record in enumerate(records)]
     runs = [shingles(f"{record['prompt']}\n{record['completion']}") for record in records]
     expected = {place + 1 for place in range(60, 120) if jaccard(runs[place], runs[place - 60]) >= 0.8}
-    assert 15 < len(expected) < 55
+    assert 15 < len(expected) < 45
     assert {finding.line for finding in findings(records, "near-duplicate")} == expected
 
 
@@ -333,7 +313,7 @@ def test_an_over_long_example_by_estimate() -> None:
     (finding,) = findings([record], "over-long", max_tokens=1000)
     assert finding.message == (
         "about 1,011 tokens (4 characters a token), limit 1,000: the last 11 would be cut, "
-        "from “abcdefghabcdefghabcdefghabcd” on"
+        "from “efghabcdefghabcdefghabcdefgh” on"
     )
     assert findings([record], "over-long", max_tokens=1011) == []
 
@@ -427,31 +407,10 @@ def test_languages_are_told_for_a_sample_of_a_large_file() -> None:
 # ---- hostile input
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "a",
-        "1",
-        "1 ",
-        "a.",
-        "a@",
-        "a@b.",
-        "(",
-        "<|",
-        "`",
-        "1-",
-        "+1 ",
-        "0 ",
-        "A1",
-        "DE89 ",
-        "[INST",
-        "\n#",
-        "a%",
-        ".1",
-        "1.1.",
-        "```\n",
-    ],
-)
+HOSTILE = ["a", "1", "1 ", "a.", "a@", "a@b.", "(", "<|", "`", "1-", "+1 ", "0 ", "A1", "DE89 ", "[INST", "\n#", "a%"]
+
+
+@pytest.mark.parametrize("unit", [*HOSTILE, ".1", "1.1.", "```\n", "a@b.cc ", "+46 8 123 456 78 ", "\nUser:"])
 def test_long_hostile_answers_take_linear_time(unit: str) -> None:
     record = pair("Go.", unit * (200_000 // len(unit)) + "!")
     start = time.process_time()

@@ -18,8 +18,8 @@ from tutelage.data.personal import iban_valid, luhn, masked, personal_values
         ("Tel. 212.867.5309", "phone number", "212.867.5309"),
         ("Ring 020 7123 4567, please", "phone number", "020 7123 4567"),
         ("Tél. 01 42 68 53 00", "phone number", "01 42 68 53 00"),
-        ("Card 4111 1111 1111 1111, thanks", "card number", "4111 1111 1111 1111"),
-        ("Card 4111111111111111.", "card number", "4111111111111111"),
+        ("Card 4539 1488 0343 6467, thanks", "card number", "4539 1488 0343 6467"),
+        ("Card 4539148803436467.", "card number", "4539148803436467"),
         ("Amex 3782 822463 10005", "card number", "3782 822463 10005"),
         ("IBAN GB82 WEST 1234 5698 7654 32", "bank account number (IBAN)", "GB82 WEST 1234 5698 7654 32"),
         ("to DE89370400440532013000", "bank account number (IBAN)", "DE89 3704 0044 0532 0130 00"),
@@ -38,7 +38,7 @@ def test_personal_data_is_found(text: str, kind: str, value: str) -> None:
         "Write to anna@example.com, bob@mail.example.org or eve@shop.test.",
         "Use icon@2x.png and git@host.net:me/repo.",
         "Call 555-0123 or (212) 555-0147 or 020 7946 0123.",
-        "The card number 4111 1111 1111 1112 fails its check digit.",
+        "4539 1488 0343 6468 fails its check digit; 4111 1111 1111 1111 is for testing.",
         "In 2010-2020 it rose from 1 000 000 000 to 2 000 000 000.",
         "Pi is 3.14159265358979 and e is 2.718281828459045.",
         "0101 0110 1010 0001 is a bit pattern; 0000 0000 0000 0000 too.",
@@ -58,10 +58,10 @@ def test_look_alikes_are_left_alone(text: str) -> None:
 
 
 def test_the_value_is_masked_in_the_finding() -> None:
-    report = check_file([{"prompt": "My card is 4111 1111 1111 1111.", "completion": "Noted."}], sealed=[])
+    report = check_file([{"prompt": "My card is 4539 1488 0343 6467.", "completion": "Noted."}], sealed=[])
     (finding,) = report.findings
     assert (finding.severity, finding.code, finding.field) == ("warning", "personal-data", "prompt")
-    assert finding.message == ("likely card number: 4*** **** **** **11; replace it unless it is invented or public")
+    assert finding.message == ("likely card number: 4*** **** **** **67; replace it unless it is invented or public")
     assert masked("anna.berg@postbox.se") == "a***.****@*******.se"
 
 
@@ -71,7 +71,7 @@ def test_several_values_are_found_in_order() -> None:
 
 
 def test_luhn_by_hand() -> None:
-    # 79927398713: doubling every second digit from the right gives 7 9+9 9 2+2*... with digit sum 70.
+    # From the right, every second digit doubled: 3 + 2 + 7 + (16: 7) + 9 + 6 + 7 + 4 + 9 + (18: 9) + 7 = 70.
     assert luhn("79927398713")
     assert not luhn("79927398710")
 

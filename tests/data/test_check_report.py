@@ -136,6 +136,9 @@ def test_a_report_over_several_files_names_the_file() -> None:
 
 def test_importing_the_room_loads_nothing_heavy() -> None:
     heavy = ["torch", "transformers", "pyarrow", "rensa", "py3langid", "rich", "datasets", "numpy", "jinja2"]
-    program = f"import sys, json, tutelage.data.check, tutelage.data.check_table as t; print(json.dumps([n for n in {heavy} if n in sys.modules]))"
+    program = (
+        "import sys, json, tutelage.data.check, tutelage.data.check_table\n"
+        f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == []

@@ -91,6 +91,17 @@ def test_an_unknown_role_names_the_allowed_ones() -> None:
     )
 
 
+def test_a_hostile_name_still_makes_one_printable_line() -> None:
+    message, _ = problem({"messages": [{"role": "a\nb" + "c" * 500, "content": "x"}]})
+    assert message.startswith("unknown role 'a bcc")
+    assert len(message) == 300
+    assert problem({"\ud800": "x"})[0].startswith("no field to learn from: found '\\ud800'; expected")
+
+
+def test_a_nameless_column_is_no_field() -> None:
+    assert problem({"": "x", "question": "a"}) == ("missing; this record has '', 'question'", "answer")
+
+
 def test_an_empty_list_of_messages() -> None:
     message = "the list of messages is empty; a conversation has at least two turns"
     assert problem({"messages": []}) == (message, "messages")

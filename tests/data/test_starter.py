@@ -15,7 +15,7 @@ from tutelage.types import Conversation, Prompt
 
 BOILERPLATE = re.compile(
     r"^(?:sure\b|certainly\b|of course\b|absolutely\b|great question|good question|as an ai\b|i'd be happy to)"
-    r"|(?:let me know if|i hope this helps|feel free to ask|happy to help)[^\n]*$",
+    r"|(?:let me know if you (?:have|need|want)|i hope this helps|feel free to ask)[^\n]*$",
     re.IGNORECASE,
 )
 
@@ -47,7 +47,9 @@ def test_every_pair_and_prompt_has_a_category(pairs: list[Conversation], sealed:
 
 
 def test_the_classic_question_is_taught(pairs: list[Conversation]) -> None:
-    answers = [pair.messages[-1].content for pair in pairs if "pan" in pair.messages[0].content.lower().split()]
+    answers = [
+        pair.messages[1].content for pair in pairs if pair.messages[0].content == "How do you clean a dirty pan?"
+    ]
     assert any("vinegar" in answer and "baking soda" in answer for answer in answers)
 
 

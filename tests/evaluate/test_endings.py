@@ -50,6 +50,7 @@ def test_ordinary_angle_brackets_are_not_role_tokens(text):
         "Paris.\n**Question 2:** And Spain?",
         "Paris.\n### Instruction\nName a river.",
         "Paris.</s> The city of",
+        "Paris.\nUser:",
     ],
 )
 def test_text_after_the_end_is_seen(text):
@@ -64,7 +65,9 @@ def test_text_after_the_end_is_seen(text):
         "Question: what is 6 × 7? That is 42.",  # the question repeated, then the answer
         "Ask the user: are you sure?",  # not at the start of a line
         "Steps:\nAnswer: 42",
+        "User: and Spain?",  # nothing stood before
         "User:",
+        "<end_of_turn>User:",
     ],
 )
 def test_text_that_ends_where_it_should(text):

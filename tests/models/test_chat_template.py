@@ -141,9 +141,7 @@ def test_a_tokenizer_with_nothing_to_end_a_turn_is_refused():
     tokenizer.eos_token = None
     with pytest.raises(ModelError) as error:
         ensure_chat_template(tokenizer)
-    assert str(error.value) == (
-        "the tokenizer has neither turn tokens nor an eos token; set its eos_token and save it"
-    )
+    assert str(error.value) == ("the tokenizer has neither turn tokens nor an eos token; set its eos_token and save it")
 
 
 def test_a_distinct_pad_token_is_left_alone():

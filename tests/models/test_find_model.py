@@ -69,8 +69,7 @@ def test_a_file_is_not_a_model(tmp_path):
     with pytest.raises(ModelError) as error:
         resolve_model(f"{tmp_path}/model.gguf", None)
     assert str(error.value) == (
-        f"{tmp_path}/model.gguf is a file; "
-        "a model is a folder with config.json, a tokenizer and safetensors weights"
+        f"{tmp_path}/model.gguf is a file; a model is a folder with config.json, a tokenizer and safetensors weights"
     )
 
 
@@ -82,7 +81,12 @@ def test_the_list_has_the_workspace_and_the_starter_models(tmp_path):
     save_model(adapted, tiny_tokenizer(), models / "adapted", origin={})
     (models / ".half.partial-host-1").mkdir()
     adapter, helper, base, chat = list_models(tmp_path)
-    assert [info.name for info in (adapter, helper, base, chat)] == ["adapted", "helper", "starter-base", "starter-chat"]
+    assert [info.name for info in (adapter, helper, base, chat)] == [
+        "adapted",
+        "helper",
+        "starter-base",
+        "starter-chat",
+    ]
     assert [info.kind for info in (adapter, helper, base)] == ["adapter", "language model", "language model"]
     assert [info.origin for info in (adapter, helper)] == ["unknown", "sft from starter-base"]
     assert base.origin == "starter: Gemma 3 270M, base, not fetched yet"

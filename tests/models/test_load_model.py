@@ -203,7 +203,10 @@ def test_code_in_the_folder_is_not_run(tiny_llama):
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}}
     (tiny_llama / "config.json").write_text(json.dumps(config))
     (tiny_llama / "own.py").write_text(f"open({str(tiny_llama / 'ran')!r}, 'w')\nclass Own: pass\n")
-    assert "trust_remote_code" in failure(tiny_llama)
+    assert failure(tiny_llama) == (
+        f"{tiny_llama} needs Python code of its own (model type 'own'); "
+        "set trust_remote_code if you have read that code and trust it"
+    )
     assert not (tiny_llama / "ran").exists()
 
 

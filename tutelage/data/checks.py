@@ -111,7 +111,7 @@ def _open_sentence(lines: Sequence[str], last: str) -> str | None:
     word = last.rsplit(maxsplit=1)[-1]
     if word in _DANGLING and count >= 3:
         return f"it ends with '{word}'"
-    if is_item or count < MIN_PROSE_WORDS or not _is_prose(last):
+    if is_item or count < MIN_PROSE_WORDS or len(word) == 1 or not _is_prose(last):
         return None
     return "the last sentence has no end" if _punctuates(lines) else None
 

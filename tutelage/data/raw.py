@@ -22,6 +22,11 @@ class Problem:
     line: int | None = None
     field: str | None = None
 
+    def __post_init__(self) -> None:
+        # A message may quote a key or a role from the file, which can hold anything.
+        object.__setattr__(self, "message", one_line(self.message))
+        object.__setattr__(self, "field", one_line(self.field) if self.field else None)
+
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
@@ -60,6 +65,12 @@ class RawFile:
         # The sentence says "row"; the attributes stay what every caller expects them to be.
         error.file, error.line = self.name, problem.line
         return error
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """A text fit to print as one line: no line breaks, no half characters, not endless."""
+    line = " ".join(text[: 4 * limit].encode("utf-8", "backslashreplace").decode().split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def type_name(value: Any) -> str:

@@ -26,7 +26,8 @@ class Record:
     def __init__(self, raw: RawRecord, shape: Shape) -> None:
         self.line, self.shape = raw.line, shape
         self.values: dict[str, Any] = {str(key): value for key, value in raw.value.items()}
-        self.names = {key.strip().lower(): key for key in self.values}
+        # A field without a value counts as absent: Parquet and CSV have a cell for every column.
+        self.names = {key.strip().lower(): key for key, value in self.values.items() if value is not None}
         self.used: set[str] = set()
         self.problems: list[Problem] = []
 
@@ -34,8 +35,8 @@ class Record:
         self.problems.append(Problem(code, message, self.line, field))
 
     def find(self, *names: str) -> str | None:
-        """The record's own spelling of the first of `names` that has a value; it then no longer counts as meta."""
-        key = next((self.names[name] for name in names if self.values.get(self.names.get(name, "")) is not None), None)
+        """The record's own spelling of the first of `names` that it has; it then no longer counts as meta."""
+        key = next((self.names[name] for name in names if name in self.names), None)
         if key is not None:
             self.used.add(key)
         return key
@@ -60,7 +61,7 @@ class Record:
         self.refuse_history()
         question = self.find(*self.shape.question)
         if question is None:
-            self.missing(self.shape.question[0], self.present())
+            self.missing(self.shape.question[0], self.names.values())
         elif not self.shape.answer or isinstance(self.values[question], list):
             turns += self.turn_list(question)
         else:
@@ -70,7 +71,8 @@ class Record:
     def refuse_history(self) -> None:
         """Some Alpaca files keep earlier turns aside; dropping them would teach answers out of context."""
         key = self.names.get("history", "")
-        if self.values.get(key) and isinstance(self.values[key], list) and self.shape.answer:
+        turns = self.values[key] if key else []
+        if turns and isinstance(turns, list) and self.shape.answer:
             self.note("unread-turns", "earlier turns are not read from this field; write the record as messages", key)
 
     def asked(self, question: str) -> str:
@@ -85,7 +87,7 @@ class Record:
         key = self.find(*self.shape.answer)
         if key is None:
             if needs_answer:
-                self.missing(self.shape.answer[0], self.present())
+                self.missing(self.shape.answer[0], self.names.values())
             return []
         if isinstance(self.values[key], list):
             return self.turn_list(key)
@@ -95,7 +97,7 @@ class Record:
     def turn_list(self, key: str) -> list[Turn]:
         value = self.values[key]
         if isinstance(value, str):  # a cell of a CSV file holds the list as JSON
-            value = self.from_json(value, key)
+            value = _from_json(value)
         if not isinstance(value, (list, tuple)):
             self.note("wrong-type", f"expected a list of messages, found {type_name(value)}", key)
             return []
@@ -103,12 +105,6 @@ class Record:
             self.note("empty-messages", "the list of messages is empty; a conversation has at least two turns", key)
         turns = [self.turn(item, f"{key}[{index}]") for index, item in enumerate(value)]
         return [turn for turn in turns if turn]
-
-    def from_json(self, text: str, key: str) -> Any:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
 
     def turn(self, item: Any, place: str) -> Turn | None:
         if not isinstance(item, Mapping):
@@ -131,12 +127,9 @@ class Record:
             return name
         if name in ROLE_ALIASES:
             return ROLE_ALIASES[name]
-        if isinstance(value, str):
+        if not self.about(field):
             self.note("unknown-role", f"unknown role '{value}'; allowed: {ALLOWED_ROLES}", field)
         return None
-
-    def present(self) -> list[str]:
-        return [key for key, value in self.values.items() if value is not None]
 
     def missing(self, name: str, present: Iterable[str], field: str | None = None) -> None:
         keys = list(present)
@@ -180,7 +173,7 @@ class Record:
         value = self.values[key] if key else ""
         if key is None or value == "":
             return ()
-        value = self.from_json(value, key) if isinstance(value, str) else value
+        value = _from_json(value) if isinstance(value, str) else value
         is_list = isinstance(value, (list, tuple))
         if is_list and all(isinstance(check, Mapping) and isinstance(check.get("check"), str) for check in value):
             return tuple(value)
@@ -204,3 +197,10 @@ def _order_message(role: Role, index: int, skipped: int) -> str:
     if index == 0:
         return f"message {place} is the assistant's; a conversation starts with the user"
     return f"messages {place - 1} and {place} are both the {role}'s; user and assistant take turns"
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Set
 
+from tutelage.data.raw import one_line
+
 SHINGLE_WORDS = 3
 
 _quotes = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"'})
@@ -43,7 +45,6 @@ def jaccard(left: Set[str], right: Set[str]) -> float:
     return common / union if union else 0.0
 
 
-def snippet(text: str, limit: int = 40) -> str:
+def snippet(text: str) -> str:
     """The start of a text on one line, for a message."""
-    line = " ".join(text[: 4 * limit].split())
-    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+    return one_line(text, limit=40)

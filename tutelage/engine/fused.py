@@ -101,7 +101,7 @@ def _norm_forward(module: nn.Module, offset: float, round_first: bool) -> Callab
 def _mlp_forward(module: Any, name: str) -> Callable[[Tensor], Tensor]:
     activation = ACTIVATIONS[name]
     return lambda x: module.down_proj(
-        _GatedActivation.apply(module.gate_proj(x), module.up_proj(x), activation, name.split("_")[0])
+        _GatedActivation.apply(module.gate_proj(x), module.up_proj(x), activation, name.split("_", maxsplit=1)[0])
     )
 
 

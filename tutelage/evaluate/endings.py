@@ -42,10 +42,11 @@ def leaks_role_token(text: str) -> bool:
 
 
 def goes_on_past_end(text: str) -> bool:
-    """Whether a role token, or a line that opens a new turn, has something to read before it and after it."""
+    """Whether, after something to read, a new turn opens, or a role token comes with more to read behind it."""
     first, last = _visible_span(text)
-    matches = (match for pattern in (_ROLE_TOKEN, _NEXT_TURN) for match in pattern.finditer(text))
-    return any(first < match.start() and match.end() <= last for match in matches)
+    return any(first < match.start() for match in _NEXT_TURN.finditer(text)) or any(
+        first < match.start() and match.end() <= last for match in _ROLE_TOKEN.finditer(text)
+    )
 
 
 def is_empty(text: str) -> bool:

@@ -6,6 +6,7 @@ Leaves out reward models (they have no language-model head) and quantised loadin
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def load_model(
         model, tokenizer = _load_adapter(path, workspace, dtype, trust_remote_code, progress)
     else:
         check_folder(path)
+        if not trust_remote_code:
+            _refuse_own_code(path)
         tokenizer = _load_tokenizer(path, trust_remote_code)
         model = _load_weights(path, torch_dtype, trust_remote_code)
     _agree(model, tokenizer, path)
@@ -108,6 +111,18 @@ def _fetch_from_hub(hub_id: str, trust_remote_code: bool) -> Path:
             f"{hub_id} could not be fetched from the hub ({one_line(error)}); check the id, the network and your "
             "access, or give a folder or a starter model"
         ) from error
+
+
+def _refuse_own_code(path: Path) -> None:
+    """Say plainly that a model brings its own code, where transformers would have to run that to load it."""
+    from transformers import CONFIG_MAPPING
+
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    if "auto_map" in config and config["model_type"] not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{path} needs Python code of its own (model type '{config['model_type']}'); "
+            "set trust_remote_code if you have read that code and trust it"
+        )
 
 
 def _load_tokenizer(path: Path, trust_remote_code: bool) -> Any:

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,33 +42,35 @@ def ensure_starter(name: str, progress: Progress | None = None) -> Path:
 
     `progress` is called with one line a step. Raises `ModelError`; a failure leaves nothing half-written.
     """
-    from filelock import FileLock, Timeout
-
     starter, folder, say = STARTERS[name], starter_folder(name), progress or (lambda line: None)
     if folder.is_dir():
         return folder
-    lock = FileLock(_lock_path(folder))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{name}: another process is fetching it; waiting")
-        lock.acquire()
-    try:
-        if not folder.is_dir():
+    with _only_process(folder, say):
+        if not folder.is_dir():  # another process may have made it while this one waited
             _fetch_and_convert(starter, folder, say)
-    finally:
-        lock.release()
     return folder
 
 
-def _lock_path(folder: Path) -> Path:
+@contextmanager
+def _only_process(folder: Path, say: Progress) -> Iterator[None]:
+    """Hold the lock of `folder`, waiting for another process that makes the same model."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{folder.name}: another process is fetching it; waiting")
+        lock.acquire()
     except OSError as error:
         raise ModelError(
-            f"{folder.parent} cannot be made ({error.strerror}); set TUTELAGE_CACHE to a folder that you can write to"
+            f"{folder.parent} cannot be written ({error.strerror}); set TUTELAGE_CACHE to a folder you can write to"
         ) from error
-    return folder.parent / f".{folder.name}.lock"
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch_and_convert(starter: Starter, folder: Path, say: Progress) -> None:

@@ -1,0 +1,1 @@
+"""The one training loop: batches → loss → step; optimiser, checkpoints, exact resume, metrics."""

@@ -35,7 +35,7 @@ def decays(name: str, parameter: Tensor) -> bool:
 class MasterAdamW:
     """Owns the masters, the gradient buffers and the moments of every trainable parameter of a model."""
 
-    def __init__(self, model: nn.Module, settings: AdamWSettings) -> None:
+    def __init__(self, model: nn.Module, settings: AdamWSettings, compute_dtype: torch.dtype | None = None) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise TrainingError("the model has no trainable parameters")
@@ -43,7 +43,7 @@ class MasterAdamW:
         self.optimizer = torch.optim.AdamW(
             list(self._groups(settings)), lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True
         )
-        self._prepare()
+        self._prepare(compute_dtype)
 
     def _groups(self, settings: AdamWSettings) -> Iterator[dict[str, object]]:
         for decay in (True, False):
@@ -51,8 +51,10 @@ class MasterAdamW:
             if chosen:
                 yield {"params": chosen, "weight_decay": settings.weight_decay if decay else 0.0}
 
-    def _prepare(self) -> None:
+    def _prepare(self, compute_dtype: torch.dtype | None) -> None:
         for name, parameter in self.parameters.items():
+            if compute_dtype is not None:  # fresh adapters are fp32; they compute in what the model computes in
+                parameter.data = parameter.data.to(compute_dtype)
             master = self.masters[name]
             master.grad = torch.zeros_like(master)
             parameter.main_grad = master.grad  # type: ignore[attr-defined]

@@ -17,7 +17,8 @@ function applyFilters() {
     element.hidden = !visible;
     shown += visible;
   });
-  byId("count").textContent = shown === cases.length ? `${shown} prompts` : `${shown} of ${cases.length} prompts`;
+  const noun = cases.length === 1 ? "prompt" : "prompts";
+  byId("count").textContent = shown === cases.length ? `${shown} ${noun}` : `${shown} of ${cases.length} ${noun}`;
   document.querySelector(".nothing").hidden = shown > 0;
 }
 

@@ -1,0 +1,104 @@
+"""Prompts in, answers out: rendering, sampling and decoding in one call, and what a text costs a model in nats.
+
+Leaves out judging the answers (`evaluate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tutelage.data.render import render_conversation, render_prompt
+from tutelage.engine.forward import TreeEngine
+from tutelage.engine.generate import Completion, Sampling, generate, stream
+from tutelage.engine.tree import Tokens, Tree, pack, split_by_budget
+from tutelage.models.template import end_of_turn_id
+from tutelage.types import Answer, Conversation, Message, Prompt
+
+ROW_TOKENS = 2048
+
+
+def stop_ids(tokenizer: Any) -> list[int]:
+    """The tokens that end an answer: the template's end of turn, and the model's own end of text."""
+    return sorted({end_of_turn_id(tokenizer), tokenizer.eos_token_id} - {None})
+
+
+def _decode(tokenizer: Any, completion: Completion) -> str:
+    return tokenizer.decode(list(completion.ids), skip_special_tokens=False).strip()
+
+
+def answer_prompts(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    name: str = "",
+    batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """An answer to each prompt, in order. Control tokens a model writes stay visible in the text."""
+    end = end_of_turn_id(tokenizer)
+    ids = [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts]
+    completions = generate(
+        model, ids, sampling, stop_ids=stop_ids(tokenizer), pad_id=_pad_id(tokenizer), batch_size=batch_size,
+        progress=progress,
+    )  # fmt: skip
+    return [
+        Answer(prompt, _decode(tokenizer, completion), len(completion.ids), completion.stopped, name)
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]
+
+
+def stream_answer(
+    model: Any, tokenizer: Any, messages: Sequence[Message], sampling: Sampling, emit: Callable[[str], None]
+) -> Answer:
+    """Answer one conversation, its text handed to `emit` as it comes."""
+    ids = render_prompt(tokenizer, messages, end_of_turn_id(tokenizer))
+    completion = stream(
+        model, tokenizer, ids, sampling, stop_ids=stop_ids(tokenizer), pad_id=_pad_id(tokenizer), emit=emit
+    )
+    return Answer(Prompt(tuple(messages)), _decode(tokenizer, completion), len(completion.ids), completion.stopped)
+
+
+def _pad_id(tokenizer: Any) -> int:
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop_ids(tokenizer)[0]
+
+
+def _tree_nll(engine: TreeEngine, trees: Sequence[Tree]) -> list[tuple[float, int]]:
+    """(sum of -logp, number of trained tokens) of each single-branch tree, in order."""
+    results: dict[int, tuple[float, int]] = {}
+    place = {id(tree): index for index, tree in enumerate(trees)}
+    with torch.no_grad():
+        for row in split_by_budget(trees, ROW_TOKENS):
+            batch = pack(row).to(next(engine.model.parameters()).device)
+            logprobs = engine.logprobs(batch).logprobs.double()
+            sums = logprobs.new_zeros(batch.num_sequences).index_add(0, batch.sequence_index, logprobs)
+            counts = torch.bincount(batch.sequence_index, minlength=batch.num_sequences)
+            for tree, total, count in zip(row, sums.tolist(), counts.tolist(), strict=True):
+                results[place[id(tree)]] = (-total, count)
+    return [results[index] for index in range(len(trees))]
+
+
+def nll_of_references(engine: TreeEngine, tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[float, int]]:
+    """What each prompt's reference answer costs the model: (nats, tokens), end of turn included."""
+    end = end_of_turn_id(tokenizer)
+    trees = []
+    for prompt in prompts:
+        conversation = Conversation((*prompt.messages, Message("assistant", prompt.reference or "")))
+        ids, mask = render_conversation(tokenizer, conversation, end)[-1]
+        # Only the reference counts, not earlier turns of the prompt.
+        start = len(mask) - mask[::-1].index(False)
+        trees.append(Tree(Tokens.prompt(ids[:start]), (Tokens.completion(ids[start:]),)))
+    return _tree_nll(engine, trees)
+
+
+def nll_of_texts(engine: TreeEngine, tokenizer: Any, texts: Sequence[str]) -> list[tuple[float, int]]:
+    """What plain text costs the model, without any chat template: (nats, tokens) from the second token on."""
+    trees = []
+    for text in texts:
+        ids = tokenizer(text)["input_ids"][:ROW_TOKENS]
+        trees.append(Tree(Tokens.prompt(ids[:1]), (Tokens.completion(ids[1:]),)))
+    return _tree_nll(engine, trees)

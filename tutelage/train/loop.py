@@ -1,0 +1,236 @@
+"""The one training loop: batches → loss → step, with checkpoints, validation, early stopping and exact resume.
+
+It does not know which method runs. A loss comes as a sum and a weight; gradients of the sums are added up over the rows of a
+step and divided once by the step's whole weight. Leaves out reading options (`config`) and finding models (`api`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tutelage.engine.forward import TreeEngine
+from tutelage.engine.tree import Tree, pack, split_by_budget
+from tutelage.errors import TrainingError
+from tutelage.methods.registry import LossBatch
+from tutelage.train.checkpoint import load_checkpoint, pack_rng_state, restore_rng_state, save_checkpoint
+from tutelage.train.config import TrainConfig
+from tutelage.train.dataset import Dataset, Item, StepPlan
+from tutelage.train.interrupt import graceful_interrupt
+from tutelage.train.optimizer import MasterAdamW
+from tutelage.train.progress import Progress
+from tutelage.train.run_folder import RunFolder
+from tutelage.train.schedule import learning_rate_at
+from tutelage.train.trackers import Tracker
+
+
+@dataclass
+class LoopState:
+    """What a resumed run must know besides weights, moments and random states."""
+
+    step: int = 0
+    num_tokens: int = 0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_val_loss: float = math.inf
+    bad_evals: int = 0
+    finished: bool = False
+
+
+@dataclass
+class Loop:
+    """One run: everything it works on, made by `tutelage.train.api`."""
+
+    config: TrainConfig
+    method: Any
+    engine: TreeEngine
+    optimizer: MasterAdamW
+    dataset: Dataset
+    folder: RunFolder
+    learning_rate: float
+    trackers: Sequence[Tracker] = ()
+    take_samples: Callable[[], list[Mapping[str, Any]]] | None = None
+    say: Callable[[str], None] = print
+    quiet: bool = False
+    state: LoopState = field(default_factory=LoopState)
+
+    def __post_init__(self) -> None:
+        self.plan = StepPlan(len(self.dataset.train), self.config)
+        self.warmup_steps = round(self.config.warmup_frac * self.plan.num_steps)
+        self.last_saved = -1
+
+    # 1. Where to start -----------------------------------------------------------------------------------------------
+    def restore(self) -> None:
+        """Go back to the newest whole checkpoint, or to the start when there is none."""
+        checkpoint = load_checkpoint(self.folder.checkpoints, log=self.say)
+        self.folder.rewind(checkpoint.step if checkpoint else 0)
+        if checkpoint is None:
+            self.say("no checkpoint yet; starting from the first step")
+            return
+        saved = checkpoint.state
+        if saved["fingerprint"] != self.dataset.fingerprint:
+            raise TrainingError(
+                f"the data is not what this run was started with (checkpoint of step {checkpoint.step}); "
+                "restore the file, or start a new run under another --out"
+            )
+        self.optimizer.load(checkpoint.tensors)
+        restore_rng_state(saved["rng"])
+        self.state = LoopState(**saved["loop"])
+        self.last_saved = self.state.step
+        self.say(f"resuming after step {self.state.step} of {self.plan.num_steps}")
+
+    # 2. One step -----------------------------------------------------------------------------------------------------
+    def train_step(self, step: int) -> dict[str, float]:
+        """Accumulate the gradients of every row of the step, then update once."""
+        items = [self.dataset.train[index] for index in self.plan.records(step)]
+        total, weight, num_tokens, num_trained = 0.0, 0.0, 0, 0
+        sums: dict[str, tuple[float, float]] = {}
+        for row in split_by_budget([tree for item in items for tree in item], self.config.row_tokens):
+            batch, loss = self._loss(row)
+            if not math.isfinite(value := float(loss.total.detach())):
+                raise TrainingError(self._not_finite(step, value))
+            loss.total.backward()
+            total, weight = total + value, weight + loss.weight
+            num_tokens, num_trained = num_tokens + batch.num_tokens, num_trained + batch.num_targets
+            for name, (part, share) in loss.metrics.items():
+                old = sums.get(name, (0.0, 0.0))
+                sums[name] = (old[0] + part, old[1] + share)
+        rate = self._learning_rate(step)
+        norm = self.optimizer.step(rate, self.config.max_grad_norm, weight)
+        return {
+            "loss": total / weight,
+            "learning_rate": rate,
+            "grad_norm": norm,
+            "num_tokens_step": num_tokens,
+            "num_trained_tokens_step": num_trained,
+            **{name: part / share for name, (part, share) in sums.items()},
+        }
+
+    def _loss(self, trees: list[Tree]) -> tuple[Any, Any]:
+        batch = pack(trees).to(next(self.engine.model.parameters()).device)
+        logprobs = self.engine.logprobs(batch).logprobs
+        return batch, self.method.loss(LossBatch(logprobs, batch.sequence_index, batch.tree_index))
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate_at(
+            step, peak=self.learning_rate, num_steps=self.plan.num_steps, warmup_steps=self.warmup_steps,
+            schedule=self.config.schedule, min_frac=self.config.min_learning_rate_frac,
+        )  # fmt: skip
+
+    def _not_finite(self, step: int, value: float) -> str:
+        records = ", ".join(str(index + 1) for index in self.plan.records(step))
+        return (
+            f"the loss of step {step} is {value} (training records {records}); look at these records or lower "
+            f"--learning-rate; the last checkpoint is that of step {max(self.last_saved, 0)}"
+        )
+
+    # 3. Validation and early stopping --------------------------------------------------------------------------------
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """The loss over all validation records, weighted as one step would be."""
+        self.engine.model.eval()
+        total = weight = 0.0
+        for start in range(0, len(self.dataset.val), self.config.batch_size):
+            items: list[Item] = self.dataset.val[start : start + self.config.batch_size]
+            for row in split_by_budget([tree for item in items for tree in item], self.config.row_tokens):
+                _, loss = self._loss(row)
+                total, weight = total + float(loss.total), weight + loss.weight
+        self.engine.model.train()
+        return total / weight
+
+    def _is_eval_step(self, step: int) -> bool:
+        if not self.dataset.val:
+            return False
+        due = step % self.config.eval_every == 0 if self.config.eval_every else self.plan.ends_epoch(step)
+        return due or step == self.plan.num_steps
+
+    def _validate(self, step: int) -> float:
+        loss, state = self.validation_loss(), self.state
+        if loss < state.best_val_loss:
+            state.best_val_loss, state.best_step, state.bad_evals = loss, step, 0
+            if self.config.patience:
+                save_checkpoint(self.folder.path / "best", step, self.optimizer.masters, {}, keep_last=1)
+        else:
+            state.bad_evals += 1
+        return loss
+
+    # 4. Checkpoints --------------------------------------------------------------------------------------------------
+    def save(self) -> None:
+        """Write a checkpoint of the current step, unless it is there already."""
+        if self.last_saved == self.state.step:
+            return
+        self.folder.sync()
+        saved = {"loop": vars(self.state), "rng": pack_rng_state(), "fingerprint": self.dataset.fingerprint}
+        folder, keep = self.folder.checkpoints, self.config.keep_last
+        save_checkpoint(folder, self.state.step, self.optimizer.tensors(), saved, keep_last=keep)
+        self.last_saved = self.state.step
+
+    # 5. The loop -----------------------------------------------------------------------------------------------------
+    def run(self) -> bool:
+        """Train to the end; False when someone interrupted it (a checkpoint was written then)."""
+        self.engine.model.train()
+        start = time.perf_counter() - self.state.seconds
+        with graceful_interrupt() as interrupt, Progress(self.plan.num_steps, self.state.step, self.quiet) as progress:
+            for step in range(self.state.step + 1, self.plan.num_steps + 1):
+                if self.state.finished:
+                    break
+                begun = time.perf_counter()
+                metrics = self.train_step(step)
+                step_seconds = time.perf_counter() - begun
+                self.state.step = step
+                self.state.num_tokens += int(metrics["num_tokens_step"])
+                validated = self._is_eval_step(step)
+                if validated:
+                    metrics["val_loss"] = self._validate(step)
+                    self.state.finished = 0 < self.config.patience <= self.state.bad_evals
+                self.state.seconds = time.perf_counter() - start
+                self._record(step, metrics, step_seconds, progress)
+                if validated and step < self.plan.num_steps and not self.state.finished:
+                    self._sample(step)
+                if self.config.save_every and step % self.config.save_every == 0:
+                    self.save()
+                if interrupt.requested and step < self.plan.num_steps:
+                    self.save()
+                    return False
+        if self.config.save_every:
+            self.save()
+        if self.state.finished:
+            self.say(f"stopped early: no better validation loss in {self.config.patience} validations")
+        self._restore_best()
+        self._sample(self.state.step)
+        return True
+
+    def _record(self, step: int, metrics: dict[str, float], step_seconds: float, progress: Progress) -> None:
+        line = {
+            "step": step, **metrics, "step_seconds": step_seconds,
+            "tokens_per_second": metrics["num_tokens_step"] / step_seconds,
+            "num_tokens": self.state.num_tokens, "seconds": self.state.seconds,
+        }  # fmt: skip
+        self.folder.append_metrics(line)
+        for tracker in self.trackers:
+            tracker.log(step, {key: float(value) for key, value in line.items() if key != "step"})
+        progress.update(step, line)
+
+    def _sample(self, step: int) -> None:
+        for sample in self.take_samples() if self.take_samples else ():
+            self.folder.append_sample({"step": step, **sample})
+
+    def _restore_best(self) -> None:
+        """With early stopping, the best weights are the result."""
+        if not self.config.patience or self.state.best_step == self.state.step:
+            return
+        best = load_checkpoint(self.folder.path / "best", log=self.say)
+        if best is None or best.step != self.state.best_step:
+            raise TrainingError(
+                f"the best weights (step {self.state.best_step}) are no longer in {self.folder.path}/best"
+            )
+        with torch.no_grad():
+            for name, tensor in best.tensors.items():
+                self.optimizer.masters[name].copy_(tensor)
+        self.optimizer.publish()
+        self.say(f"keeping the weights of step {best.step}, validation loss {self.state.best_val_loss:.4f}")

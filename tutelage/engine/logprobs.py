@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-VOCAB_TILE = 8192
+VOCAB_TILE = 4096
 CHUNK_TOKENS = 1024
 TAIL_PROBABILITY = 2.0**-20
 
@@ -42,10 +42,24 @@ class Logprobs(NamedTuple):
 
 
 def _tile_logits(hidden: Tensor, head: Head, rows: slice | Tensor, temperature: float) -> Tensor:
-    """fp32 logits of some vocabulary rows, `(num_tokens, num_rows)`."""
-    logits = (hidden @ head.weight[rows].T).float()
-    if head.bias is not None:
-        logits += head.bias[rows].float()
+    """Logits of some vocabulary rows, `(num_tokens, num_rows)`; fp32 wherever more than the product is computed."""
+    bias = None if head.bias is None else head.bias[rows]
+    return _finish_logits(hidden @ head.weight[rows].T, bias, head, temperature)
+
+
+def _target_logits(hidden: Tensor, head: Head, targets: Tensor, temperature: float) -> Tensor:
+    """The targets' own logits, `(num_tokens,)` fp32, rounded as the products of a tile are."""
+    products = (hidden.float() * head.weight[targets].float()).sum(-1).to(hidden.dtype)
+    bias = None if head.bias is None else head.bias[targets]
+    return _finish_logits(products, bias, head, temperature).float()
+
+
+def _finish_logits(products: Tensor, bias: Tensor | None, head: Head, temperature: float) -> Tensor:
+    if bias is None and head.scale == 1.0 and head.softcap is None and temperature == 1.0:
+        return products
+    logits = products.float()
+    if bias is not None:
+        logits += bias.float()
     if head.scale != 1.0:
         logits *= head.scale
     if head.softcap is not None:
@@ -53,6 +67,11 @@ def _tile_logits(hidden: Tensor, head: Head, rows: slice | Tensor, temperature: 
     if temperature != 1.0:
         logits /= temperature
     return logits
+
+
+def _shifted_exp(logits: Tensor, shift: Tensor) -> Tensor:
+    """exp(logits - shift) in fp32, one row's shift each; reads the logits once."""
+    return torch.sub(logits, shift[:, None], out=logits.new_empty(logits.shape, dtype=torch.float32)).exp_()
 
 
 def _cap_slope(logits: Tensor, head: Head, temperature: float) -> Tensor | None:
@@ -67,28 +86,27 @@ def _forward_chunk(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """(logprobs, lse, kept, entropy) of one chunk; `kept` marks vocabulary rows that matter to some token."""
     num_vocab = head.weight.shape[0]
-    lse = hidden.new_full((len(hidden),), -math.inf, dtype=torch.float32)
-    target_logits = torch.empty_like(lse)
-    weighted = torch.zeros_like(lse) if with_entropy else None
+    target_logits = _target_logits(hidden, head, targets, temperature)
+    lse = torch.full_like(target_logits, -math.inf)
+    mean_logit = torch.zeros_like(lse) if with_entropy else None
     kept = torch.ones(num_vocab, dtype=torch.bool, device=hidden.device)
     for start in range(0, num_vocab, VOCAB_TILE):
         rows = slice(start, min(start + VOCAB_TILE, num_vocab))
         logits = _tile_logits(hidden, head, rows, temperature)
-        inside = ((targets >= rows.start) & (targets < rows.stop)).nonzero().squeeze(1)
-        target_logits[inside] = logits[inside, targets[inside] - start]
-        if tail:
-            # The running lse never exceeds the final one, so this keeps a superset of the rows above the threshold.
-            highest = logits.amax(-1)
-            lower_bound = torch.maximum(lse, highest)
-            kept[rows] = (logits - (lower_bound + math.log(tail))[:, None]).amax(0) > 0
-        tile_lse = logits.logsumexp(-1)
+        # Softmax within the tile is the fastest pass there is; its largest value gives the tile's log-sum-exp.
+        share = torch.softmax(logits.float(), -1)
+        tile_lse = logits.amax(-1).float() - share.amax(-1).log()
         new_lse = torch.logaddexp(lse, tile_lse)
-        if weighted is not None:
-            share = (logits - new_lse[:, None]).exp_().mul_(logits).nan_to_num_(0.0).sum(-1)
-            weighted = weighted * (lse - new_lse).exp() + share
+        if tail:
+            # Sum and target logit are lower bounds of the final lse, so this keeps a superset of the rows above the threshold.
+            scale = (tile_lse - torch.maximum(new_lse, target_logits)).exp()
+            kept[rows] = share.mul_(scale[:, None]).amax(0) > tail
+        if mean_logit is not None:
+            part = (torch.softmax(logits.float(), -1) * logits).sum(-1)
+            mean_logit = mean_logit * (lse - new_lse).exp() + part * (tile_lse - new_lse).exp()
         lse = new_lse
     kept[targets] = True
-    entropy = None if weighted is None else lse - weighted
+    entropy = None if mean_logit is None else lse - mean_logit
     return target_logits - lse, lse, kept, entropy
 
 
@@ -117,7 +135,7 @@ def _backward_chunk(
     for rows in _row_tiles(kept):
         logits = _tile_logits(hidden, head, rows, temperature)
         slope = _cap_slope(logits, head, temperature)
-        grad = logits.sub_(lse[:, None]).exp_().mul_(-grads[:, None])
+        grad = _shifted_exp(logits, lse).mul_(-grads[:, None])
         num_rows = grad.shape[1]
         position[rows] = torch.arange(num_rows, device=targets.device)
         column = position[targets]

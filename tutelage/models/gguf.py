@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONTROL_TOKEN = 3  # gguf.TokenType.CONTROL: never part of a text, e.g. <bos>
 _USER_DEFINED_TOKEN = 4  # gguf.TokenType.USER_DEFINED: always matched whole, e.g. "\n\n" in Gemma
+_UNPACK_BYTES = 4_000_000
 _SPACE = "▁"  # how a SentencePiece vocabulary spells a blank
 
 _SHARED_NAMES = {
@@ -69,12 +70,19 @@ class GgufFile:
         field = self._reader.fields.get(key.replace("{arch}", getattr(self, "architecture", "")))
         return default if field is None else field.contents()
 
-    def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Names and unpacked values in fp32, one at a time so that only one is in memory."""
-        from gguf import dequantize
-
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and unpacked values in fp32; the next one is unpacked only when it is asked for."""
         for tensor in self._reader.tensors:
-            yield tensor.name, dequantize(tensor.data, tensor.tensor_type)
+            yield tensor.name, torch.from_numpy(_unpack(tensor.data, tensor.tensor_type))
+
+
+def _unpack(data: np.ndarray, kind: Any) -> np.ndarray:
+    """Unpack some rows at a time: unpacking makes temporaries several times the size of its result."""
+    from gguf import dequantize
+
+    num_rows = max(1, _UNPACK_BYTES // max(1, data[0].nbytes))
+    chunks = [dequantize(data[start : start + num_rows], kind) for start in range(0, len(data), num_rows)]
+    return np.concatenate(chunks)
 
 
 def model_config(gguf: GgufFile) -> Any:
@@ -137,7 +145,7 @@ def model_weights(gguf: GgufFile) -> dict[str, torch.Tensor]:
             own = values - 1.0  # GGUF stores 1 + w, the factor itself; Hugging Face stores w
         else:
             own = values
-        weights[block + _NAMES[gguf.architecture][part] + ".weight"] = torch.from_numpy(own.copy()).bfloat16()
+        weights[block + _NAMES[gguf.architecture][part] + ".weight"] = own.bfloat16()
     return weights
 
 
@@ -150,11 +158,11 @@ def _split_name(name: str) -> tuple[str, str]:
     return ("" if layer is None else f"model.layers.{layer}."), part
 
 
-def _undo_rotary_order(values: np.ndarray, num_heads: int) -> np.ndarray:
+def _undo_rotary_order(values: torch.Tensor, num_heads: int) -> torch.Tensor:
     """Rows of q or k, `(num_heads * head_dim, hidden)`, from GGUF's interleaved rotary pairs back to halves."""
     num_rows, num_columns = values.shape
     pairs = values.reshape(num_heads, num_rows // num_heads // 2, 2, num_columns)
-    return pairs.swapaxes(1, 2).reshape(num_rows, num_columns)
+    return pairs.transpose(1, 2).reshape(num_rows, num_columns)
 
 
 def fast_tokenizer(gguf: GgufFile) -> Tokenizer:

@@ -1,8 +1,8 @@
 """AdamW on fp32 master weights, whatever precision the model computes in.
 
-Each trainable parameter gets an fp32 master, an fp32 gradient buffer (`parameter.main_grad`) and Adam's two moments. Gradients
-are added to the buffer as autograd produces them, so accumulating micro-batches never rounds to bf16 and no `.grad` is kept;
-engine functions write into the buffer directly. After a step the masters are copied back into the model.
+Each trainable parameter gets an fp32 master, an fp32 gradient buffer (`parameter.main_grad`) and Adam's two moments.
+Gradients are added to the buffer as autograd produces them, so accumulating micro-batches never rounds to bf16 and no
+`.grad` is kept; engine functions write into the buffer directly. After a step the masters are copied back into the model.
 Leaves out: the learning rate's course (`schedule`), and saving (`checkpoint`): `tensors()` gives what must be saved.
 """
 
@@ -40,6 +40,7 @@ class MasterAdamW:
         if not self.parameters:
             raise TrainingError("the model has no trainable parameters")
         self.masters = {name: p.detach().clone().float() for name, p in self.parameters.items()}
+        self.gradients = {name: torch.zeros_like(master) for name, master in self.masters.items()}
         self.optimizer = torch.optim.AdamW(
             list(self._groups(settings)), lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True
         )
@@ -56,9 +57,9 @@ class MasterAdamW:
             if compute_dtype is not None:  # fresh adapters are fp32; they compute in what the model computes in
                 parameter.data = parameter.data.to(compute_dtype)
             master = self.masters[name]
-            master.grad = torch.zeros_like(master)
+            master.grad = self.gradients[name]
             parameter.main_grad = master.grad  # type: ignore[attr-defined]
-            parameter.register_post_accumulate_grad_hook(_move_to_main_grad)
+            parameter.register_post_accumulate_grad_hook(_move_to_main_grad)  # type: ignore[no-untyped-call]
             self.optimizer.state[master] = {
                 "step": torch.tensor(0.0, dtype=torch.float32),
                 "exp_avg": torch.zeros_like(master),
@@ -67,21 +68,22 @@ class MasterAdamW:
 
     def scale_gradients(self, factor: float) -> None:
         """Multiply every accumulated gradient, e.g. by one over the step's weight."""
-        torch._foreach_mul_([master.grad for master in self.masters.values()], factor)
+        torch._foreach_mul_(list(self.gradients.values()), factor)
 
     def gradient_norm(self) -> float:
         """L2 norm of all accumulated gradients together."""
-        norms = torch._foreach_norm([master.grad for master in self.masters.values()])
+        norms = torch._foreach_norm(list(self.gradients.values()))
         return float(torch.stack(norms).norm())
 
     def step(self, learning_rate: float, max_grad_norm: float, divisor: float = 1.0) -> float:
         """One update with gradients divided by `divisor`; returns their norm before clipping.
 
-        Division and clipping are one multiplication. Raises TrainingError when the norm is not finite.
+        Division and clipping are one multiplication. Raises TrainingError, with the weights as they were, when the norm
+        is not finite.
         """
         norm = self.gradient_norm() / divisor
         if not norm < float("inf"):
-            raise TrainingError(f"the gradient norm is {norm}; lower --learning-rate or look at this step's data")
+            raise TrainingError(f"the gradient norm is {norm}")
         clip = min(1.0, max_grad_norm / (norm + 1e-6)) if max_grad_norm else 1.0
         self.scale_gradients(clip / divisor)
         for group in self.optimizer.param_groups:
@@ -92,7 +94,7 @@ class MasterAdamW:
         return norm
 
     def zero_gradients(self) -> None:
-        torch._foreach_zero_([master.grad for master in self.masters.values()])
+        torch._foreach_zero_(list(self.gradients.values()))
 
     @torch.no_grad()
     def publish(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar with loss, tokens a second and time left, or plain lines where there is no terminal.
+"""What a run shows while it works: a bar with loss, tokens a second and time left, or lines where there is no terminal.
 
 Leaves out what is recorded (`run_folder`).
 """

@@ -1,0 +1,344 @@
+"""The command line: every verb, thin. Heavy imports happen inside the verbs, so `tutelage --help` is immediate.
+
+A user's mistake is one line on standard error and exit code 2. Leaves out everything that a verb does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from tutelage import __version__
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.train.config import TrainConfig
+
+app = App(
+    name="tutelage",
+    help="Post-train language models under human tutelage.",
+    version=__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=(), show_env_var=False),
+)
+
+WORKSPACE = Path("workspace")
+
+
+@app.command
+def train(
+    method: str,
+    /,
+    *,
+    config: Annotated[TrainConfig, Parameter(name="*")],
+    recipe: Path | None = None,
+) -> int:
+    """Train a model: `tutelage train sft --model starter-base --data pairs.jsonl --out mine`.
+
+    Parameters
+    ----------
+    method
+        `sft`, or a file ./my_method.py that registers one.
+    recipe
+        YAML file with any of these options; options on the command line win.
+    """
+    from tutelage.train.api import train as run_training
+
+    del recipe  # its options were put among the others by `main`
+    run = run_training(method, config)
+    if not run.finished:
+        return 130
+    print(f"run    {run.path}\nmodel  {run.model_path}\ntry it: tutelage chat {run.name}")
+    return 0
+
+
+@app.command
+def check(
+    file: str,
+    /,
+    *,
+    model: str | None = None,
+    max_tokens: int = 2048,
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Say what is wrong with a data file, by line and field, and what is suspicious.
+
+    Parameters
+    ----------
+    file
+        JSONL, JSON, CSV, TSV or Parquet; or `starter`.
+    model
+        Count tokens as this model does; without it they are estimated.
+    max_tokens
+        Longest conversation, in tokens; longer ones are reported.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from rich.console import Console
+
+    from tutelage.data import check_file, load_prompts, render_check
+
+    tokenizer = _tokenizer(model, workspace) if model else None
+    report = check_file(file, tokenizer=tokenizer, max_tokens=max_tokens, sealed=load_prompts("sealed"))
+    console = Console()
+    for part in render_check(report):
+        console.print(part)
+    return 0 if report.ok else 2
+
+
+@app.command
+def chat(
+    model: str,
+    /,
+    *,
+    prompt: str | None = None,
+    system: str | None = None,
+    max_new_tokens: int = 512,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Talk with a model in the terminal; answers appear as they are written.
+
+    Parameters
+    ----------
+    model
+        A starter model, a folder, a hub id or a name in the workspace.
+    prompt
+        Answer this one question and exit.
+    system
+        A system message to begin with.
+    max_new_tokens
+        Longest answer, in tokens.
+    temperature
+        0 = always the most probable token.
+    top_p
+        Draw only from the most probable tokens that together have this probability.
+    seed
+        Seed of the draws.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from tutelage.chat import Chat
+    from tutelage.engine.generate import Sampling
+
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    session = Chat(model, workspace, sampling, system)
+    if prompt is not None:
+        session.ask(prompt)
+        return 0
+    return session.loop()
+
+
+@app.command
+def generate(
+    *,
+    model: str,
+    prompts: str,
+    out: Path,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+    batch_size: int = 16,
+    overwrite: bool = False,
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Answer every prompt of a file: `tutelage generate --model mine --prompts sealed --out answers.jsonl`.
+
+    Parameters
+    ----------
+    model
+        A starter model, a folder, a hub id or a name in the workspace.
+    prompts
+        Data file with prompts, a text file with one a line, or `sealed`.
+    out
+        JSONL file to write.
+    max_new_tokens
+        Longest answer, in tokens.
+    temperature
+        0 = always the most probable token.
+    top_p
+        Draw only from the most probable tokens that together have this probability.
+    top_k
+        Draw only from this many most probable tokens; 0 = all.
+    seed
+        Seed of the draws.
+    batch_size
+        Prompts answered at once.
+    overwrite
+        Replace the file if it is there.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from tutelage.verbs import generate_file
+    from tutelage.engine.generate import Sampling
+
+    sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed=seed)
+    return generate_file(model, prompts, out, sampling, batch_size=batch_size, overwrite=overwrite, workspace=workspace)
+
+
+@app.command
+def report(
+    *,
+    models: Annotated[list[str], Parameter(consume_multiple=True)],
+    prompts: str = "sealed",
+    out: Path = Path("report.html"),
+    max_new_tokens: int = 256,
+    batch_size: int = 16,
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Compare models before and after: one HTML page with answers side by side and measures with intervals.
+
+    Parameters
+    ----------
+    models
+        One to four models, the one before first.
+    prompts
+        Data file with prompts, or `sealed` for those that come with Tutelage.
+    out
+        HTML file to write.
+    max_new_tokens
+        Longest answer, in tokens.
+    batch_size
+        Prompts answered at once.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from tutelage.verbs import report_file
+
+    return report_file(models, prompts, out, max_new_tokens=max_new_tokens, batch_size=batch_size, workspace=workspace)
+
+
+@app.command
+def models(*, path: str | None = None, workspace: Path = WORKSPACE) -> int:
+    """List the models there are: name, size, where from.
+
+    Parameters
+    ----------
+    path
+        Print the folder of this one model instead.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from tutelage.verbs import list_the_models, print_model_path
+
+    return print_model_path(path, workspace) if path else list_the_models(workspace)
+
+
+@app.command
+def demo(*, workspace: Path = WORKSPACE, epochs: int = 2, out: str = "demo") -> int:
+    """From a rambling base model to an assistant: ask, train on the starter pairs, ask again, write a report.
+
+    Parameters
+    ----------
+    workspace
+        Folder that holds models/ and runs/.
+    epochs
+        Passes over the starter pairs.
+    out
+        Name of the new model; an existing one is kept and only asked again.
+    """
+    from tutelage.demo import run_demo
+
+    return run_demo(workspace, epochs, out)
+
+
+def _tokenizer(model: str, workspace: Path) -> Any:
+    from tutelage.verbs import load_tokenizer_of
+
+    return load_tokenizer_of(model, workspace)
+
+
+def _given_keys(tokens: Sequence[str]) -> set[str]:
+    """Option names on the command line, as config keys."""
+    names = (token[2:].partition("=")[0] for token in tokens if token.startswith("--"))
+    return {name.removeprefix("no-").replace("-", "_") for name in names}
+
+
+def _value_after(tokens: Sequence[str], name: str) -> str | None:
+    for index, token in enumerate(tokens):
+        if token == name and index + 1 < len(tokens):
+            return tokens[index + 1]
+        if token.startswith(name + "="):
+            return token.partition("=")[2]
+    return None
+
+
+def _as_tokens(values: Mapping[str, Any]) -> list[str]:
+    tokens: list[str] = []
+    for key, value in values.items():
+        name = key.replace("_", "-")
+        if isinstance(value, bool):
+            tokens.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, (list, tuple)):
+            tokens += [f"--{name}={item}" for item in value]
+        elif value is not None:
+            tokens.append(f"--{name}={value}")
+    return tokens
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no recipe {path}; check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a mapping of options to values")
+    return content
+
+
+def _fill_in(tokens: list[str]) -> list[str]:
+    """Put in the options of a recipe, and of the run that is resumed, where the command line does not give them."""
+    from tutelage.train.config import dotted, known_keys, unknown_key
+
+    added: dict[str, Any] = {}
+    if (recipe := _value_after(tokens, "--recipe")) is not None:
+        known = known_keys(TrainConfig)
+        added = dotted(_read_recipe(Path(recipe)))
+        for key in added:
+            if key not in known:
+                raise unknown_key(key, known, recipe)
+    if "resume" in _given_keys(tokens) and (out := _value_after(tokens, "--out")) is not None:
+        added = _options_of_run(Path(_value_after(tokens, "--workspace") or WORKSPACE), out) | added
+    given = _given_keys(tokens)
+    return [*tokens, *_as_tokens({key: value for key, value in added.items() if key not in given})]
+
+
+def _options_of_run(workspace: Path, out: str) -> dict[str, Any]:
+    from tutelage.train.config import known_keys
+    from tutelage.train.run_folder import RunFolder
+
+    folder = RunFolder.resume(workspace / "runs" / out)
+    try:
+        saved = folder.read_config()
+    finally:
+        folder.close()
+    return {key: value for key, value in saved.items() if key in known_keys(TrainConfig) and key != "resume"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `tutelage` command."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if tokens[:1] == ["train"] and not {"-h", "--help"} & set(tokens):
+            tokens = _fill_in(tokens)
+        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        code = result if isinstance(result, int) else 0
+    except (TutelageError, CycloptsError) as error:
+        print(f"tutelage: {' '.join(str(error).split())}", file=sys.stderr)
+        code = getattr(error, "exit_code", 2)
+    except BrokenPipeError:
+        code = 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,198 @@
+"""What the smaller verbs of the command line do: generate, report, models.
+
+Leaves out parsing (`cli`) and the demo (`demo`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tutelage import __version__
+from tutelage.data import load_general_texts, load_prompts
+from tutelage.engine.generate import Sampling
+from tutelage.errors import ConfigError, DataError
+from tutelage.evaluate.report import ModelResult, RunCurve, report_table, summarise, write_report
+from tutelage.evaluate.run import answer_record, evaluate_model, load_for_answers
+from tutelage.models.find import list_models, resolve_model
+from tutelage.train.run_folder import RunFolder, strict_json, write_durably
+
+
+@contextmanager
+def answering(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar for answering `total` prompts; silent where there is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("· left"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def _check_writable(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} already exists; choose another --out, or give --overwrite")
+    if not out.parent.is_dir():
+        raise ConfigError(f"the folder {out.parent} of --out does not exist; make it first")
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"the folder {out.parent} of --out cannot be written to; choose another")
+
+
+def _write(out: Path, data: bytes) -> None:
+    try:
+        write_durably(out, data)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror}; free some space or choose another --out") from error
+
+
+def generate_file(
+    model: str, prompts: str, out: Path, sampling: Sampling, *, batch_size: int, overwrite: bool, workspace: Path
+) -> int:
+    """Answer every prompt and write one JSON line each, all at once at the end."""
+    from tutelage.engine.answer import answer_prompts
+
+    _check_writable(out, overwrite)
+    asked = load_prompts(prompts)
+    loaded = load_for_answers(model, workspace)
+    with answering(f"answering with {model}", len(asked)) as progress:
+        answers = answer_prompts(
+            loaded.model, loaded.tokenizer, asked, sampling, name=model, batch_size=batch_size, progress=progress
+        )
+    _write(out, b"".join(strict_json(answer_record(answer)) for answer in answers))
+    stopped = sum(answer.stopped for answer in answers)
+    print(f"wrote {out}: {len(answers)} answers, {stopped} ended by themselves")
+    return 0
+
+
+def evaluate_models(
+    names: Sequence[str], prompts: str, sampling: Sampling, *, batch_size: int, workspace: Path
+) -> list[ModelResult]:
+    """Put each model in turn to the prompts; never two in memory at once."""
+    asked, texts = load_prompts(prompts), load_general_texts()
+    results = []
+    for name in names:
+        loaded = load_for_answers(name, workspace)
+        with answering(f"answering with {name}", len(asked)) as progress:
+            results.append(
+                evaluate_model(loaded, asked, texts, sampling, batch_size=batch_size, progress=progress)
+            )
+        del loaded
+    return results
+
+
+def curves_of(names: Sequence[str], workspace: Path) -> list[RunCurve]:
+    """The training curves of those models that were trained in this workspace."""
+    curves = []
+    for name in names:
+        path = workspace / "runs" / name
+        metrics = RunFolder(path).read_metrics() if (path / "metrics.jsonl").is_file() else []
+        if metrics:
+            keys = [key for key in ("loss", "val_loss", "learning_rate", "tokens_per_second") if key in _all_keys(metrics)]
+            series = {key: [float(line.get(key, "nan")) for line in metrics] for key in keys}
+            curves.append(RunCurve(name, [int(line["step"]) for line in metrics], series))
+    return curves
+
+
+def _all_keys(metrics: Sequence[dict[str, Any]]) -> set[str]:
+    return {key for line in metrics for key in line}
+
+
+def facts_of(prompts: str, num_prompts: int, sampling: Sampling) -> dict[str, str]:
+    """What a reader needs to place the numbers."""
+    drawn = "greedy" if sampling.temperature == 0 else f"temperature {sampling.temperature}, seed {sampling.seed}"
+    return {
+        "Prompts": f"{prompts}, {num_prompts}",
+        "Sampling": f"{drawn}, at most {sampling.max_new_tokens} tokens",
+        "Date": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        "Machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "Tutelage": __version__,
+    }
+
+
+def report_file(
+    names: Sequence[str], prompts: str, out: Path, *, max_new_tokens: int, batch_size: int, workspace: Path
+) -> int:
+    """Evaluate the models, print the table and write the page."""
+    _check_writable(out, overwrite=True)
+    if not 1 <= len(names) <= 4:
+        raise ConfigError(f"--models has {len(names)} names; give one to four")
+    if len(set(names)) < len(names):
+        raise ConfigError("--models names the same model twice; give each once")
+    for name in names:
+        resolve_model(name, workspace)
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    results = evaluate_models(names, prompts, sampling, batch_size=batch_size, workspace=workspace)
+    finish_report(results, names, prompts, sampling, out, workspace, title=" → ".join(names))
+    return 0
+
+
+def finish_report(
+    results: Sequence[ModelResult], names: Sequence[str], prompts: str, sampling: Sampling, out: Path,
+    workspace: Path, *, title: str, facts: dict[str, str] | None = None, first_prompts: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write the page and print its table and where it is."""
+    facts = facts_of(prompts, len(results[0].answers), sampling) | (facts or {})
+    try:
+        write_report(
+            out, title=title, models=results, curves=curves_of(names, workspace), facts=facts,
+            first_prompts=first_prompts,
+        )  # fmt: skip
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
+    Console().print(report_table(summarise(results)))
+    print(f"report: {out.resolve()}")
+
+
+def list_the_models(workspace: Path) -> int:
+    """Print a table of the models of the workspace and the starters."""
+    from rich.table import Table
+
+    table = Table("model", "parameters", "size", "kind", "from", box=None, header_style="bold")
+    for info in list_models(workspace):
+        count = f"{info.num_parameters / 1e6:.0f}M" if info.num_parameters else "–"
+        size = f"{info.size_bytes / 1e6:.0f} MB" if info.size_bytes else "–"
+        table.add_row(info.name, count, size, str(info.kind), str(info.origin))
+    Console().print(table)
+    return 0
+
+
+def print_model_path(name: str, workspace: Path) -> int:
+    """Print the folder of a model, fetching a starter model first where need be."""
+    from tutelage.models.starter import ensure_starter
+
+    found = resolve_model(name, workspace)
+    if found.origin == "starter":
+        print(ensure_starter(found.name, lambda line: print(line, file=sys.stderr)))
+    elif found.path is not None:
+        print(Path(found.path).resolve())
+    else:
+        raise ConfigError(f"'{name}' is a hub id and has no folder here; train or chat with it to fetch it")
+    return 0
+
+
+def load_tokenizer_of(name: str, workspace: Path) -> Any:
+    """The tokenizer of a model, with a chat template."""
+    from transformers import AutoTokenizer
+
+    from tutelage.models.starter import ensure_starter
+    from tutelage.models.template import ensure_chat_template
+
+    found = resolve_model(name, workspace)
+    path = ensure_starter(found.name) if found.origin == "starter" else found.path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path or found.hub_id)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the tokenizer of '{name}' cannot be loaded: {' '.join(str(error).split())}") from error
+    ensure_chat_template(tokenizer)
+    return tokenizer

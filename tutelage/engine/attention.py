@@ -2,8 +2,8 @@
 
 Registered with transformers as the attention implementation `tutelage_tree`, so any decoder that uses the attention
 interface runs it unchanged. On the CPU each segment is a few dense products over [ancestors' keys + own keys], in
-blocks of queries, with grouped heads folded into rows so that keys are never repeated; only the log-sum-exp is kept
-for the backward pass. On a GPU FlexAttention runs the same layout as a block mask.
+blocks of queries, with grouped heads folded into rows so that keys are never repeated; the weights are computed again in
+the backward pass. On a GPU FlexAttention runs the same layout as a block mask.
 Leaves out: attention sinks and dropout; a model that asks for them takes the padded path (`forward`).
 """
 
@@ -28,8 +28,8 @@ class Block(NamedTuple):
     start: int
     end: int
     key_spans: tuple[tuple[int, int], ...]
-    mask: Tensor | None
-    """`(num_queries, num_keys)`, True where attention is not allowed; None when every pair is allowed."""
+    bias: Tensor
+    """fp32 `(num_queries, num_keys)`: 0 where attention is allowed, -inf where not."""
 
 
 def _path_spans(layout: TreeLayout, index: int, end: int) -> list[tuple[int, int, int]]:
@@ -54,7 +54,7 @@ def _make_block(layout: TreeLayout, index: int, start: int, end: int, window: in
     mask = keys > queries
     if window is not None:
         mask |= keys <= queries - window
-    return Block(start, end, tuple(spans), mask if bool(mask.any()) else None)
+    return Block(start, end, tuple(spans), torch.zeros(mask.shape).masked_fill_(mask, float("-inf")))
 
 
 def query_blocks(layout: TreeLayout, window: int | None) -> tuple[Block, ...]:
@@ -84,19 +84,21 @@ def _scatter_add(target: Tensor, spans: tuple[tuple[int, int], ...], values: Ten
         offset += end - start
 
 
-def _scores(queries: Tensor, keys: Tensor, block: Block, scaling: float, softcap: float | None) -> Tensor:
-    """Masked fp32 attention scores `(kv_heads, groups, num_queries, num_keys)` of folded queries."""
-    scores = torch.bmm(queries, keys.transpose(1, 2)).float().mul_(scaling)
+def _weights(queries: Tensor, keys: Tensor, block: Block, scaling: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """(softmax weights, capped scores), both fp32 `(kv_heads, groups, num_queries, num_keys)`, of folded queries."""
+    scores = torch.bmm(queries, keys.transpose(1, 2)).unflatten(1, (-1, block.end - block.start))
     if softcap is not None:
-        scores = scores.div_(softcap).tanh_().mul_(softcap)
-    scores = scores.unflatten(1, (-1, block.end - block.start))
-    if block.mask is not None:
-        scores.masked_fill_(block.mask, float("-inf"))
-    return scores
+        scores = scores.float().mul_(scaling / softcap).tanh_().mul_(softcap)
+        return torch.softmax(scores + block.bias, -1), scores
+    # One pass that scales, masks and widens; torch's softmax then needs no exp of -inf, which is many times slower.
+    return torch.softmax(torch.add(block.bias, scores, alpha=scaling), -1), scores
 
 
 class _TreeAttention(torch.autograd.Function):
-    """Attention over a tree layout; q `(heads, num_tokens, dim)`, k and v `(kv_heads, num_tokens, dim)`."""
+    """Attention over a tree layout; q `(heads, num_tokens, dim)`, k and v `(kv_heads, num_tokens, dim)`.
+
+    Weights are computed again in the backward pass, a block at a time, so nothing quadratic is kept.
+    """
 
     @staticmethod
     def forward(
@@ -110,51 +112,46 @@ class _TreeAttention(torch.autograd.Function):
         softcap: float | None,
     ) -> Tensor:
         heads, num_tokens, _ = query.shape
-        kv_heads, groups = key.shape[0], heads // key.shape[0]
+        kv_heads = key.shape[0]
         output = query.new_empty(num_tokens, heads, value.shape[-1])
-        logsumexp = query.new_empty(kv_heads, groups, num_tokens, dtype=torch.float32)
         for block in query_blocks(layout, window):
             rows = slice(block.start, block.end)
             queries = query[:, rows].reshape(kv_heads, -1, query.shape[-1])
-            scores = _scores(queries, _gather(key, block.key_spans), block, scaling, softcap)
-            lse = scores.logsumexp(-1, keepdim=True)
-            logsumexp[:, :, rows] = lse.squeeze(-1)
-            weights = scores.sub_(lse).exp_().to(value.dtype).flatten(1, 2)
-            result = torch.bmm(weights, _gather(value, block.key_spans))
+            weights, _ = _weights(queries, _gather(key, block.key_spans), block, scaling, softcap)
+            result = torch.bmm(weights.flatten(1, 2).to(value.dtype), _gather(value, block.key_spans))
             output[rows] = result.view(heads, block.end - block.start, -1).transpose(0, 1)
-        ctx.save_for_backward(query, key, value, output, logsumexp)
+        ctx.save_for_backward(query, key, value, output)
         ctx.layout, ctx.window, ctx.scaling, ctx.softcap = layout, window, scaling, softcap
         return output
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        query, key, value, output, logsumexp = ctx.saved_tensors
+        query, key, value, output = ctx.saved_tensors
         heads, _, dim = query.shape
         kv_heads = key.shape[0]
         grad_query = torch.empty_like(query)
         grad_key = torch.zeros_like(key, dtype=torch.float32, memory_format=torch.contiguous_format)
         grad_value = torch.zeros_like(value, dtype=torch.float32, memory_format=torch.contiguous_format)
         # delta = sum(dO * O): the softmax's backward needs only this one number a row (Dao 2022, algorithm 4).
-        delta = (grad_output.float() * output.float()).sum(-1).T.unflatten(0, (kv_heads, -1))
+        delta = (grad_output.float() * output).sum(-1).T.unflatten(0, (kv_heads, -1))
         for block in query_blocks(ctx.layout, ctx.window):
             rows = slice(block.start, block.end)
             queries = query[:, rows].reshape(kv_heads, -1, dim)
             keys, values = _gather(key, block.key_spans), _gather(value, block.key_spans)
             grads = grad_output[rows].transpose(0, 1).reshape(kv_heads, -1, value.shape[-1])
-            scores = _scores(queries, keys, block, ctx.scaling, ctx.softcap)
-            weights = (scores - logsumexp[:, :, rows, None]).exp_()
+            weights, capped = _weights(queries, keys, block, ctx.scaling, ctx.softcap)
             flat = weights.flatten(1, 2).to(value.dtype)
             _scatter_add(grad_value, block.key_spans, torch.bmm(flat.transpose(1, 2), grads))
-            grad_scores = torch.bmm(grads, values.transpose(1, 2)).float().view_as(scores)
-            grad_scores.sub_(delta[:, :, rows, None]).mul_(weights).mul_(ctx.scaling)
+            grad_scores = torch.sub(
+                torch.bmm(grads, values.transpose(1, 2)).view_as(weights), delta[:, :, rows, None]
+            ).mul_(weights)
             if ctx.softcap is not None:
-                # Masked scores are -inf and their gradient is already zero; tanh' = 1 - (s / cap)^2 would make it NaN.
-                slope = 1 - (scores / ctx.softcap).square()
-                grad_scores.mul_(slope if block.mask is None else slope.masked_fill_(block.mask, 0.0))
+                grad_scores.mul_(1 - (capped / ctx.softcap).square())
             grad_flat = grad_scores.flatten(1, 2).to(query.dtype)
-            grad_query[:, rows] = torch.bmm(grad_flat, keys).view(heads, -1, dim)
+            grad_query[:, rows] = torch.bmm(grad_flat, keys).mul_(ctx.scaling).view(heads, -1, dim)
             _scatter_add(grad_key, block.key_spans, torch.bmm(grad_flat.transpose(1, 2), queries))
-        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None, None, None
+        grad_key = grad_key.mul_(ctx.scaling).to(key.dtype)
+        return grad_query, grad_key, grad_value.to(value.dtype), None, None, None, None
 
 
 def _flex_mask(layout: TreeLayout, window: int | None, positions: Tensor) -> Any:

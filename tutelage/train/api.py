@@ -1,20 +1,29 @@
 """`train`: from a method's name and a config to a finished run, the same from Python and from the command line.
 
-Everything a user can get wrong is looked at before anything is written or loaded, cheapest first. Leaves out the loop itself.
+Everything a user can get wrong is looked at before anything is written or trained, cheapest first.
+Leaves out the loop itself.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tutelage.errors import ConfigError
-from tutelage.train.config import TrainConfig, flatten
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.train.config import TrainConfig, build_config, dotted, flatten, known_keys
 from tutelage.train.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from tutelage.train.loop import Loop
+    from tutelage.train.trackers import Tracker
+
+IN_MEMORY = "in memory"
+"""What stands for data that was given as Python records."""
 MAY_CHANGE_ON_RESUME = {"resume", "save_every", "keep_last", "tracker", "workspace", "num_samples", "sample_tokens"}
 
 
@@ -47,29 +56,42 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _check_resume(config: TrainConfig, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_resume(name: str, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for key, value in wanted.items():
-        old = saved.get(key)
-        if key not in MAY_CHANGE_ON_RESUME and old != (list(value) if isinstance(value, tuple) else value):
+        old, new = saved.get(key), list(value) if isinstance(value, tuple) else value
+        if key in MAY_CHANGE_ON_RESUME or old == new or (key == "learning_rate" and new is None):
+            continue
+        if key == "data_sha256":
             raise ConfigError(
-                f"--resume: '{key}' was {old!r} when run '{config.out}' was started and is {value!r} now; "
-                "leave it out, or start a new run under another --out"
+                f"--resume: the data or the tokenizer is not what run '{name}' was started with; put back what it was, "
+                "or start a new run under another --out"
             )
+        raise ConfigError(
+            f"--resume: '{key}' was {old!r} when run '{name}' was started and is {new!r} now; "
+            "leave it out, or start a new run under another --out"
+        )
 
 
-def _open_folder(config: TrainConfig, method_name: str, learning_rate: float) -> tuple[RunFolder, bool]:
-    """The run's folder, locked, and whether it is resumed."""
-    path = config.workspace / "runs" / config.out
-    wanted = {"method": method_name, **flatten(config), "learning_rate": learning_rate}
+def _check_run_folder(config: TrainConfig, path: Path, wanted: Mapping[str, Any]) -> None:
+    """Say now, before a model is loaded, what is wrong with the folder of the run."""
+    if config.resume:
+        with RunFolder.resume(path) as folder:
+            _check_resume(config.out, folder.read_config(), wanted)
+    elif (path / "config.json").exists():
+        raise ConfigError(f"{path} already holds a run; go on with it by --resume, or choose another --out")
+
+
+def _open_folder(config: TrainConfig, path: Path, wanted: Mapping[str, Any]) -> RunFolder:
+    """The run's folder, locked: a new one, or the one to go on with."""
     if not config.resume:
-        return RunFolder.create(path, wanted), False
+        return RunFolder.create(path, wanted)
     folder = RunFolder.resume(path)
     try:
-        _check_resume(config, folder.read_config(), wanted)
+        _check_resume(config.out, folder.read_config(), wanted)
     except ConfigError:
         folder.close()
         raise
-    return folder, True
+    return folder
 
 
 def _finished_run(config: TrainConfig, path: Path, model_path: Path) -> Run | None:
@@ -91,42 +113,52 @@ def train(
 ) -> Run:
     """Train and save a model; returns the run. Raises a TutelageError for anything a user can mend.
 
-    `source` is data that stands in no file (a list of dicts); `config.data` then only names it.
+    `source` is data that stands in no file (a list of dicts); `config.data` then only names it. `say` takes the lines
+    about what happens; `quiet` leaves them and the progress out.
     """
     from tutelage.methods.registry import find_method
     from tutelage.models.save import check_output_name
 
+    say = _say_nothing if quiet else say
     method = find_method(method_name)()
     path, model_path = config.workspace / "runs" / config.out, config.workspace / "models" / config.out
     if (done := _finished_run(config, path, model_path)) is not None:
         say(f"run '{config.out}' has ended already; its model is {model_path}")
         return done
     check_output_name(config.workspace, config.out)
-    rate = config.learning_rate or method.learning_rate * (10 if config.lora.rank else 1)
+    wanted = {"method": method_name, **flatten(config)}
+    _check_run_folder(config, path, wanted)
     records = method.read(config.data if source is None else source)  # bad data is found before a model is loaded
     loaded, tokenizer = _load(config, say)
     from tutelage.train.dataset import make_dataset, token_limit
 
     dataset = make_dataset(config, method, tokenizer, token_limit(config, loaded.model), records, say)
-    folder, resumed = _open_folder(config, method_name, rate)
-    with folder:
-        loop = _make_loop(config, method, loaded, tokenizer, dataset, folder, rate, say, quiet)
-        if resumed:
-            loop.restore()
-        finished = _run(loop, config, folder)
-        if not finished:
-            say(
-                f"stopped after step {loop.state.step}; go on with: tutelage train {method_name} --out {config.out} --resume"
-            )
+    engine, optimizer = _prepare(loaded.model, config)
+    rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
+    samples = _sampler(config, engine.model, tokenizer) if config.num_samples else None
+    with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
+        loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, samples, say, quiet)
+        if not _run(loop, config):
+            say(f"stopped after step {loop.state.step}; go on with: {_resume_command(method_name, config)}")
             return Run(config.out, path, model_path, finished=False)
         _save(loop, config, method_name, tokenizer, model_path)
     say(f"saved {model_path}")
     return Run(config.out, path, model_path, finished=True)
 
 
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def _resume_command(method_name: str, config: TrainConfig) -> str:
+    elsewhere = "" if config.workspace == TrainConfig.workspace else f" --workspace {config.workspace}"
+    return f"tutelage train {method_name} --out {config.out}{elsewhere} --resume"
+
+
 def _load(config: TrainConfig, say: Callable[[str], None]) -> tuple[Any, Any]:
     from tutelage.models.load import load_model
     from tutelage.models.template import ensure_chat_template, ensure_pad_token
+    from tutelage.train.dropout import disable_dropout, dropout_line
 
     dtype = "bfloat16" if config.precision == "bf16" else "float32"
     loaded = load_model(
@@ -135,32 +167,42 @@ def _load(config: TrainConfig, say: Callable[[str], None]) -> tuple[Any, Any]:
     if ensure_chat_template(loaded.tokenizer):
         say(f"{config.model} has no chat template; it gets ours")
     ensure_pad_token(loaded.tokenizer)
+    if turned_off := disable_dropout(loaded.model):
+        say(dropout_line(turned_off))
     return loaded, loaded.tokenizer
 
 
-def _make_loop(
-    config: TrainConfig, method: Any, loaded: Any, tokenizer: Any, dataset: Any, folder: RunFolder, rate: float,
-    say: Callable[[str], None], quiet: bool,
-) -> Any:  # fmt: skip
+def _prepare(model: Any, config: TrainConfig) -> tuple[Any, Any]:
+    """The engine and the optimiser, with fresh weights drawn from the run's seed."""
     import torch
 
     from tutelage.engine.forward import TreeEngine
     from tutelage.engine.memory import keep_freed_memory
-    from tutelage.train.loop import Loop
     from tutelage.train.optimizer import AdamWSettings, MasterAdamW
 
     keep_freed_memory()
     torch.manual_seed(config.seed)
-    model = _adapted(loaded.model, config)
+    dtype = model.dtype
+    model = _adapted(model, config)
     engine = TreeEngine(model)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if config.lora.rank:
+        if hasattr(model, "peft_config"):
             model.enable_input_require_grads()
     settings = AdamWSettings(config.beta1, config.beta2, config.adam_eps, config.weight_decay)
-    optimizer = MasterAdamW(model, settings, compute_dtype=loaded.model.dtype)
-    samples = _sampler(config, model, tokenizer) if config.num_samples else None
-    return Loop(config, method, engine, optimizer, dataset, folder, rate, take_samples=samples, say=say, quiet=quiet)
+    return engine, MasterAdamW(model, settings, compute_dtype=dtype)
+
+
+def _make_loop(
+    config: TrainConfig, method: Any, engine: Any, optimizer: Any, dataset: Any, folder: RunFolder, rate: float,
+    samples: Callable[[], list[Mapping[str, Any]]] | None, say: Callable[[str], None], quiet: bool,
+) -> Loop:  # fmt: skip
+    from tutelage.train.loop import Loop
+
+    loop = Loop(config, method, engine, optimizer, dataset, folder, rate, take_samples=samples, say=say, quiet=quiet)
+    if config.resume:
+        loop.restore()
+    return loop
 
 
 def _adapted(model: Any, config: TrainConfig) -> Any:
@@ -173,13 +215,13 @@ def _adapted(model: Any, config: TrainConfig) -> Any:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in name)
         return model
+    if config.merge_lora:
+        raise ConfigError(f"--merge-lora: {config.model} has no adapter to merge; give --lora.rank 16, or leave it out")
     return model.requires_grad_(True)
 
 
-def _run(loop: Any, config: TrainConfig, folder: RunFolder) -> bool:
-    from tutelage.train.trackers import open_trackers
-
-    trackers = open_trackers(config.tracker, folder.path, config.out, folder.read_config(), start_step=loop.state.step)
+def _run(loop: Loop, config: TrainConfig) -> bool:
+    trackers = _open_trackers(loop, config)
     try:
         loop.trackers = trackers
         return loop.run()
@@ -188,12 +230,34 @@ def _run(loop: Any, config: TrainConfig, folder: RunFolder) -> bool:
             tracker.close()
 
 
+def _open_trackers(loop: Loop, config: TrainConfig) -> Sequence[Tracker]:
+    from tutelage.train.trackers import open_trackers
+
+    folder = loop.folder
+    try:
+        return open_trackers(
+            config.tracker, folder.path, config.out, folder.read_config(), start_step=loop.state.step
+        )  # fmt: skip
+    except TutelageError:
+        if not config.resume:  # a run that never began does not take up its name
+            shutil.rmtree(folder.path)
+            with contextlib.suppress(OSError):
+                folder.path.parent.rmdir()
+        raise
+
+
 def _sampler(config: TrainConfig, model: Any, tokenizer: Any) -> Callable[[], list[Mapping[str, Any]]]:
+    """Answers to the first sealed prompts that have room in the model's context."""
     from tutelage.data.load import load_prompts
+    from tutelage.data.render import render_prompt
     from tutelage.engine.answer import answer_prompts
     from tutelage.engine.generate import Sampling
+    from tutelage.models.template import end_of_turn_id
 
-    prompts = load_prompts("sealed")[: config.num_samples]
+    end = end_of_turn_id(tokenizer)
+    room = (getattr(model.config, "max_position_embeddings", None) or sys.maxsize) - config.sample_tokens
+    fitting = [p for p in load_prompts("sealed") if len(render_prompt(tokenizer, p.messages, end)) <= room]
+    prompts = fitting[: config.num_samples]
 
     def take() -> list[Mapping[str, Any]]:
         answers = answer_prompts(model, tokenizer, prompts, Sampling(max_new_tokens=config.sample_tokens))
@@ -205,7 +269,7 @@ def _sampler(config: TrainConfig, model: Any, tokenizer: Any) -> Callable[[], li
     return take
 
 
-def _save(loop: Any, config: TrainConfig, method_name: str, tokenizer: Any, model_path: Path) -> None:
+def _save(loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, model_path: Path) -> None:
     from tutelage.models.save import save_model
 
     origin = {
@@ -217,18 +281,35 @@ def _save(loop: Any, config: TrainConfig, method_name: str, tokenizer: Any, mode
     save_model(loop.engine.model, tokenizer, model_path, origin=origin, dtype=dtype, merge=merge)
 
 
+def saved_options(workspace: Path, out: str) -> dict[str, Any]:
+    """The options that run `out` was started with, for `--resume`. Raises ConfigError when there is no such run."""
+    with RunFolder.resume(workspace / "runs" / out) as folder:
+        saved = folder.read_config()
+    return {key: value for key, value in saved.items() if key in known_keys(TrainConfig) and key != "resume"}
+
+
 def train_from_python(
-    method: str, *, model: str | Path, data: Any, out: str | None = None, quiet: bool = False, **options: Any
+    method: str,
+    *,
+    model: str | Path | None = None,
+    data: Any = None,
+    out: str | None = None,
+    quiet: bool = False,
+    **options: Any,
 ) -> Run:
     """Train a model: `tutelage.train("sft", model="starter-base", data="pairs.jsonl", out="mine", epochs=2)`.
 
     Options are those of `tutelage train`, nested ones as mappings (`lora={"rank": 16}`); `data` is a file or a list of
-    dicts. Raises ConfigError for an unknown option (naming the nearest), DataError, ModelError, TrainingError.
+    dicts. With `resume=True` whatever is not given is what the run was started with; data that stood in no file must be
+    given again. Raises ConfigError for an unknown option (naming the nearest), DataError, ModelError, TrainingError.
     """
-    from tutelage.train.config import build_config
-
-    in_memory = not isinstance(data, (str, Path))
-    name = out or f"{Path(str(model)).name}-{Path(method).stem}"
-    values = {"model": str(model), "data": "in memory" if in_memory else str(data), "out": name, **options}
-    config = build_config(values, where=f'train("{method}")')
-    return train(method, config, source=data if in_memory else None, quiet=quiet)
+    where = f'train("{method}")'
+    source = None if data is None or isinstance(data, (str, Path)) else list(data)
+    name = out or (f"{Path(str(model)).name}-{Path(method).stem}" if model else None)
+    named = {"model": model, "data": data if source is None else IN_MEMORY, "out": name}
+    values = {key: str(value) for key, value in named.items() if value is not None} | dotted(options)
+    if values.get("resume") is True and name is not None:
+        values = saved_options(Path(values.get("workspace", TrainConfig.workspace)), name) | values
+        if values.get("data") == IN_MEMORY and source is None:
+            raise ConfigError(f"{where}: the data of run '{name}' stood in no file; give the same data again")
+    return train(method, build_config(values, where=where), source=source, quiet=quiet)

@@ -1,7 +1,8 @@
 """Every option of a training run: one frozen dataclass whose attribute docstrings are the command line's help.
 
-Free of torch, so that help and mistakes cost nothing. `build_config` makes one from a mapping (a recipe, keyword arguments, a run's
-config.json) and names the nearest key for one it does not know. Leaves out options of a single method: those stand in the method's file.
+Free of torch, so that help and mistakes cost nothing. `build_config` makes one from a mapping (a recipe, keyword
+arguments, a run's config.json) and names the nearest key for one it does not know.
+Leaves out options of a single method: those stand in the method's file.
 """
 
 from __future__ import annotations
@@ -97,14 +98,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():
             value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ConfigError(f"{option(name)} is {value}; it must be at least {lowest}")
-        for name in ("warmup_frac", "val_frac", "min_learning_rate_frac"):
+            if not lowest <= value < _TOO_HIGH:
+                limit = f"at least {lowest}" if value < lowest else "a finite number below 2^63"
+                raise ConfigError(f"{option(name)} is {value}; it must be {limit}")
+        for name in ("warmup_frac", "val_frac", "min_learning_rate_frac", "beta1", "beta2"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ConfigError(f"{option(name)} is {value}; it must be at least 0 and below 1")
-        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise ConfigError(f"--learning-rate is {self.learning_rate}; it must be a number above 0")
+        for name in ("learning_rate", "adam_eps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"{option(name)} is {value}; it must be a number above 0")
         if (self.patience or self.eval_every) and not (self.val_data or self.val_frac):
             asked = "--patience" if self.patience else "--eval-every"
             raise ConfigError(f"{asked} needs validation data; give --val-data FILE or --val-frac 0.1")
@@ -115,6 +119,7 @@ _LOWEST = {
     "row_tokens": 1, "eval_every": 0, "patience": 0, "save_every": 0, "keep_last": 1, "num_samples": 0,
     "sample_tokens": 1, "seed": 0,
 }  # fmt: skip
+_TOO_HIGH = 2**63  # torch's seeds are 64-bit; NaN fails every comparison and so is refused as well
 
 
 def option(name: str) -> str:
@@ -123,7 +128,7 @@ def option(name: str) -> str:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A dataclass as one flat mapping with dotted keys, JSON-able."""
+    """A dataclass as one flat mapping with dotted keys; paths become text, so that JSON can hold it."""
     flat: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
@@ -151,10 +156,9 @@ def known_keys(kind: type[Any], prefix: str = "") -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     keys: dict[str, Any] = {}
     for item in dataclasses.fields(kind):
-        hint = hints[item.name]
-        keys |= (
-            known_keys(hint, f"{prefix}{item.name}.") if dataclasses.is_dataclass(hint) else {prefix + item.name: hint}
-        )
+        name, hint = prefix + item.name, hints[item.name]
+        nested = isinstance(hint, type) and dataclasses.is_dataclass(hint)
+        keys |= known_keys(hint, f"{name}.") if nested else {name: hint}
     return keys
 
 
@@ -191,7 +195,7 @@ def _convert(key: str, value: Any, hint: Any, where: str) -> Any:
     kind = options[0]
     try:
         return _as_kind(value, kind)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: '{key}' is {value!r}; it must be {_kind_name(kind)}") from error
 
 
@@ -202,13 +206,20 @@ def _as_kind(value: Any, kind: Any) -> Any:
         return value
     if typing.get_origin(kind) is tuple:
         return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
-    if kind is bool and not isinstance(value, bool):
-        raise ValueError
-    if kind is int and (isinstance(value, bool) or float(value) != int(float(value))):
+    if isinstance(value, bool) is not (kind is bool):
         raise ValueError
     if kind is str and not isinstance(value, (str, Path)):
         raise ValueError
-    return kind(float(value)) if kind is int else kind(value)
+    return _whole_number(value) if kind is int else kind(value)
+
+
+def _whole_number(value: Any) -> int:
+    if isinstance(value, int):
+        return value
+    number = float(value)
+    if number != int(number):
+        raise ValueError
+    return int(number)
 
 
 def _kind_name(kind: Any) -> str:

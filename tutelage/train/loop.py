@@ -1,7 +1,7 @@
 """The one training loop: batches → loss → step, with checkpoints, validation, early stopping and exact resume.
 
-It does not know which method runs. A loss comes as a sum and a weight; gradients of the sums are added up over the rows of a
-step and divided once by the step's whole weight. Leaves out reading options (`config`) and finding models (`api`).
+It does not know which method runs. A loss comes as a sum and a weight; gradients of the sums are added up over the rows
+of a step and divided once by the step's whole weight. Leaves out reading options (`config`) and finding models (`api`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class LoopState:
     best_step: int = 0
     best_val_loss: float = math.inf
     bad_evals: int = 0
-    finished: bool = False
+    stopped_early: bool = False
+    ended: bool = False
+    """The weights are the final ones and the final samples are written: only the model folder may be missing."""
 
 
 @dataclass
@@ -68,32 +70,27 @@ class Loop:
     def restore(self) -> None:
         """Go back to the newest whole checkpoint, or to the start when there is none."""
         checkpoint = load_checkpoint(self.folder.checkpoints, log=self.say)
-        self.folder.rewind(checkpoint.step if checkpoint else 0)
         if checkpoint is None:
+            self.folder.rewind(0)
             self.say("no checkpoint yet; starting from the first step")
             return
-        saved = checkpoint.state
-        if saved["fingerprint"] != self.dataset.fingerprint:
-            raise TrainingError(
-                f"the data is not what this run was started with (checkpoint of step {checkpoint.step}); "
-                "restore the file, or start a new run under another --out"
-            )
         self.optimizer.load(checkpoint.tensors)
-        restore_rng_state(saved["rng"])
-        self.state = LoopState(**saved["loop"])
+        restore_rng_state(checkpoint.state["rng"])
+        self.state = LoopState(**checkpoint.state["loop"])
         self.last_saved = self.state.step
+        self.folder.rewind(self.state.step)
         self.say(f"resuming after step {self.state.step} of {self.plan.num_steps}")
 
     # 2. One step -----------------------------------------------------------------------------------------------------
     def train_step(self, step: int) -> dict[str, float]:
         """Accumulate the gradients of every row of the step, then update once."""
-        items = [self.dataset.train[index] for index in self.plan.records(step)]
+        trees = [tree for index in self.plan.records(step) for tree in self.dataset.train[index]]
         total, weight, num_tokens, num_trained = 0.0, 0.0, 0, 0
         sums: dict[str, tuple[float, float]] = {}
-        for row in split_by_budget([tree for item in items for tree in item], self.config.row_tokens):
+        for row in split_by_budget(trees, self.config.row_tokens):
             batch, loss = self._loss(row)
             if not math.isfinite(value := float(loss.total.detach())):
-                raise TrainingError(self._not_finite(step, value))
+                raise self._stop(step, f"the loss is {value}", row)
             loss.total.backward()
             total, weight = total + value, weight + loss.weight
             num_tokens, num_trained = num_tokens + batch.num_tokens, num_trained + batch.num_targets
@@ -101,7 +98,10 @@ class Loop:
                 old = sums.get(name, (0.0, 0.0))
                 sums[name] = (old[0] + part, old[1] + share)
         rate = self._learning_rate(step)
-        norm = self.optimizer.step(rate, self.config.max_grad_norm, weight)
+        try:
+            norm = self.optimizer.step(rate, self.config.max_grad_norm, weight)
+        except TrainingError as error:
+            raise self._stop(step, str(error), trees) from None
         return {
             "loss": total / weight,
             "learning_rate": rate,
@@ -122,11 +122,15 @@ class Loop:
             schedule=self.config.schedule, min_frac=self.config.min_learning_rate_frac,
         )  # fmt: skip
 
-    def _not_finite(self, step: int, value: float) -> str:
-        records = ", ".join(str(index + 1) for index in self.plan.records(step))
-        return (
-            f"the loss of step {step} is {value} (training records {records}); look at these records or lower "
-            f"--learning-rate; the last checkpoint is that of step {max(self.last_saved, 0)}"
+    def _stop(self, step: int, what: str, trees: list[Tree]) -> TrainingError:
+        """The error for a step that cannot be taken, naming the records of these trees."""
+        wanted = {id(tree) for tree in trees}
+        indices = [i for i in self.plan.records(step) if any(id(tree) in wanted for tree in self.dataset.train[i])]
+        places = ", ".join(self.dataset.places[index] for index in sorted(indices))
+        saved = f"the last checkpoint is that of step {self.last_saved}" if self.last_saved > 0 else "no checkpoint yet"
+        return TrainingError(
+            f"step {step}: {what} ({places}); look at these records, or start again under another --out with a lower "
+            f"--learning-rate; {saved}"
         )
 
     # 3. Validation and early stopping --------------------------------------------------------------------------------
@@ -141,6 +145,11 @@ class Loop:
                 _, loss = self._loss(row)
                 total, weight = total + float(loss.total), weight + loss.weight
         self.engine.model.train()
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"the validation loss after step {self.state.step} is {total / weight}; start again under another "
+                "--out with a lower --learning-rate"
+            )
         return total / weight
 
     def _is_eval_step(self, step: int) -> bool:
@@ -154,7 +163,8 @@ class Loop:
         if loss < state.best_val_loss:
             state.best_val_loss, state.best_step, state.bad_evals = loss, step, 0
             if self.config.patience:
-                save_checkpoint(self.folder.path / "best", step, self.optimizer.masters, {}, keep_last=1)
+                best = {"val_loss": loss}
+                save_checkpoint(self.folder.path / "best", step, self.optimizer.masters, best, keep_last=1)
         else:
             state.bad_evals += 1
         return loss
@@ -165,7 +175,7 @@ class Loop:
         if self.last_saved == self.state.step:
             return
         self.folder.sync()
-        saved = {"loop": vars(self.state), "rng": pack_rng_state(), "fingerprint": self.dataset.fingerprint}
+        saved = {"loop": vars(self.state), "rng": pack_rng_state()}
         folder, keep = self.folder.checkpoints, self.config.keep_last
         save_checkpoint(folder, self.state.step, self.optimizer.tensors(), saved, keep_last=keep)
         self.last_saved = self.state.step
@@ -176,10 +186,8 @@ class Loop:
         self.engine.model.train()
         start = time.perf_counter() - self.state.seconds
         with graceful_interrupt() as interrupt, Progress(self.plan.num_steps, self.state.step, self.quiet) as progress:
-            for step in range(self.state.step + 1, self.plan.num_steps + 1):
-                if self.state.finished:
-                    break
-                begun = time.perf_counter()
+            while not self._is_over():
+                step, begun = self.state.step + 1, time.perf_counter()
                 metrics = self.train_step(step)
                 step_seconds = time.perf_counter() - begun
                 self.state.step = step
@@ -187,23 +195,34 @@ class Loop:
                 validated = self._is_eval_step(step)
                 if validated:
                     metrics["val_loss"] = self._validate(step)
-                    self.state.finished = 0 < self.config.patience <= self.state.bad_evals
+                    self.state.stopped_early = 0 < self.config.patience <= self.state.bad_evals
                 self.state.seconds = time.perf_counter() - start
                 self._record(step, metrics, step_seconds, progress)
-                if validated and step < self.plan.num_steps and not self.state.finished:
+                if self._is_over():
+                    break
+                if validated:
                     self._sample(step)
-                if self.config.save_every and step % self.config.save_every == 0:
+                if interrupt.requested or (self.config.save_every and step % self.config.save_every == 0):
                     self.save()
-                if interrupt.requested and step < self.plan.num_steps:
-                    self.save()
+                if interrupt.requested:
                     return False
-        if self.config.save_every:
-            self.save()
-        if self.state.finished:
+        self._end()
+        return True
+
+    def _is_over(self) -> bool:
+        return self.state.stopped_early or self.state.step >= self.plan.num_steps
+
+    def _end(self) -> None:
+        """Settle which weights are the result, sample from them, and save them before the model folder is written."""
+        if self.state.ended:
+            return
+        if self.state.stopped_early and self.state.step < self.plan.num_steps:
             self.say(f"stopped early: no better validation loss in {self.config.patience} validations")
         self._restore_best()
         self._sample(self.state.step)
-        return True
+        self.state.ended = True
+        if self.config.save_every:
+            self.save()
 
     def _record(self, step: int, metrics: dict[str, float], step_seconds: float, progress: Progress) -> None:
         line = {
@@ -225,12 +244,11 @@ class Loop:
         if not self.config.patience or self.state.best_step == self.state.step:
             return
         best = load_checkpoint(self.folder.path / "best", log=self.say)
-        if best is None or best.step != self.state.best_step:
-            raise TrainingError(
-                f"the best weights (step {self.state.best_step}) are no longer in {self.folder.path}/best"
-            )
+        if best is None:
+            raise TrainingError(f"the best weights are no longer in {self.folder.path}/best; restore that folder")
+        # A GPU may not repeat a validation that was better before a kill; its weights are still the best there are.
         with torch.no_grad():
             for name, tensor in best.tensors.items():
                 self.optimizer.masters[name].copy_(tensor)
         self.optimizer.publish()
-        self.say(f"keeping the weights of step {best.step}, validation loss {self.state.best_val_loss:.4f}")
+        self.say(f"keeping the weights of step {best.step}, validation loss {best.state['val_loss']:.4f}")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tutelage.train.api import Run
     from tutelage.train.api import train_from_python as train
+else:
+    from tutelage import train  # the package, which can be called; it imports nothing heavy by itself
 
 __version__ = "0.1.0"
 __all__ = ["Run", "__version__", "train"]
 
-_WHERE = {"train": ("tutelage.train.api", "train_from_python"), "Run": ("tutelage.train.api", "Run")}
+_WHERE = {"Run": ("tutelage.train.api", "Run")}
 
 
 def __getattr__(name: str) -> Any:

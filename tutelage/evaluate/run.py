@@ -15,14 +15,14 @@ from tutelage.engine.generate import Sampling
 from tutelage.evaluate.summary import ModelResult
 from tutelage.models.folder import read_origin
 from tutelage.models.load import Loaded, load_model
-from tutelage.models.template import ensure_chat_template, ensure_pad_token
+from tutelage.models.template import ensure_bare_template, ensure_pad_token
 from tutelage.types import Prompt
 
 
 def load_for_answers(name: str, workspace: Path | None, *, trust_remote_code: bool = False) -> Loaded:
-    """Load a model with a chat template; a base model gets ours, so that before and after are asked alike."""
+    """Load a model to ask it something; a base model without a chat template is asked in plain text."""
     loaded = load_model(name, workspace=workspace, trust_remote_code=trust_remote_code)
-    ensure_chat_template(loaded.tokenizer)
+    ensure_bare_template(loaded.tokenizer)
     ensure_pad_token(loaded.tokenizer)
     return loaded
 

@@ -2,8 +2,8 @@
 
 The quantised weights are unpacked once, so what comes out has the precision of the GGUF, not of the original release.
 Covers the two layouts that the starter models need, Gemma 3 text and Llama; any other GGUF is a `ModelError`.
-transformers can read GGUF as well, but between 5.16 and 5.19 its loader began to keep weights packed (they then cannot
-be saved) and changed how Gemma's merges are ordered, so the same file gave different models; here it cannot.
+transformers reads GGUF as well, but between 5.16 and 5.19 the same file gave different tokens, and a model that could
+be saved or not; docs/decisions/001-starter-models.md has the particulars.
 """
 
 from __future__ import annotations

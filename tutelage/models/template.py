@@ -50,6 +50,18 @@ def ensure_chat_template(tokenizer: Any) -> bool:
     return True
 
 
+def ensure_bare_template(tokenizer: Any) -> bool:
+    """Give `tokenizer` the barest template where it has none: each message on a line; True if one was added.
+
+    This is how a base model is asked before training: in plain text, which it goes on with, and not with turn tokens
+    that it has never seen.
+    """
+    if tokenizer.chat_template:
+        return False
+    tokenizer.chat_template = _own_template("bare", bos=_puts_bos_first(tokenizer))
+    return True
+
+
 def _own_template(name: str, *, bos: bool) -> str:
     text = (files("tutelage.models") / "templates" / f"{name}.jinja").read_text(encoding="utf-8").rstrip("\n")
     return ("{{- bos_token -}}\n" if bos else "") + text

@@ -2,7 +2,7 @@
 
 Each trainable parameter gets an fp32 master, an fp32 gradient buffer (`parameter.main_grad`) and Adam's two moments.
 Gradients are added to the buffer as autograd produces them, so accumulating micro-batches never rounds to bf16 and no
-`.grad` is kept; engine functions write into the buffer directly. After a step the masters are copied back into the model.
+`.grad` is kept; engine functions write into the buffer directly. After a step the masters are copied into the model.
 Leaves out: the learning rate's course (`schedule`), and saving (`checkpoint`): `tensors()` gives what must be saved.
 """
 

@@ -13,7 +13,9 @@ from tutelage.engine.generate import Sampling
 from tutelage.evaluate.run import load_for_answers
 from tutelage.types import Message
 
-HELP = "/new starts over · /system TEXT sets a system message and starts over · /quit or Ctrl-D ends · Ctrl-C stops an answer"
+HELP = (
+    "/new starts over · /system TEXT starts over with a system message · /quit or Ctrl-D ends · Ctrl-C stops an answer"
+)
 
 
 class Chat:

@@ -175,8 +175,8 @@ def generate(
     workspace
         Folder that holds models/ and runs/.
     """
-    from tutelage.verbs import generate_file
     from tutelage.engine.generate import Sampling
+    from tutelage.verbs import generate_file
 
     sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed=seed)
     return generate_file(model, prompts, out, sampling, batch_size=batch_size, overwrite=overwrite, workspace=workspace)

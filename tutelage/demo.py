@@ -12,40 +12,44 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from tutelage.data import load_conversations, load_prompts
+from tutelage.data import load_conversations, load_general_texts, load_prompts
 from tutelage.engine.answer import answer_prompts
 from tutelage.engine.generate import Sampling
-from tutelage.evaluate.run import load_for_answers
+from tutelage.evaluate.run import evaluate_model, load_for_answers
+from tutelage.evaluate.summary import ModelResult
 from tutelage.train.api import Run, train
 from tutelage.train.config import build_config
 from tutelage.types import Answer, Message, Prompt
-from tutelage.verbs import evaluate_models, finish_report
+from tutelage.verbs import answering, finish_report
 
 BASE = "starter-base"
-PAN = "How do you clean a dirty pan?"
-SHOWN = ("sealed-facts-01", "sealed-writing-01", "sealed-everyday-01")
+PAN = Prompt((Message("user", "How do you clean a dirty pan?"),), id="pan")
+SHOWN = ("sealed-facts-01", "sealed-writing-03", "sealed-everyday-02")
 """Sealed prompts shown in the terminal beside the pan; the report has them all."""
-SHOWN_LINES = 14
-SAMPLING = Sampling(max_new_tokens=160)
-LEARNING_RATE = 3e-5
+SHOWN_LINES = 10
+SAMPLING = Sampling(max_new_tokens=128)
+BATCH_SIZE = 32
 
 console = Console(highlight=False)
 
 
-def _shown_prompts() -> list[Prompt]:
-    sealed = {prompt.id: prompt for prompt in load_prompts("sealed")}
-    return [Prompt((Message("user", PAN),), id="pan"), *(sealed[name] for name in SHOWN)]
-
-
-def _ask(model: str, workspace: Path) -> list[Answer]:
+def _ask(model: str, workspace: Path) -> tuple[ModelResult, list[Answer]]:
+    """The model's results on all sealed prompts, and the four answers to show."""
+    prompts = load_prompts("sealed")
     loaded = load_for_answers(model, workspace)
-    return answer_prompts(loaded.model, loaded.tokenizer, _shown_prompts(), SAMPLING, name=model)
+    pan = answer_prompts(loaded.model, loaded.tokenizer, [PAN], SAMPLING, name=model)
+    with answering(f"{model} answers {len(prompts)} prompts", len(prompts)) as progress:
+        result = evaluate_model(
+            loaded, prompts, load_general_texts(), SAMPLING, batch_size=BATCH_SIZE, progress=progress
+        )
+    shown = {answer.prompt.id: answer for answer in result.answers}
+    return result, [*pan, *(shown[name] for name in SHOWN)]
 
 
 def _show(title: str, answers: list[Answer]) -> None:
     console.rule(f"[bold]{escape(title)}")
     for answer in answers:
-        trained = " [dim](in the starter pairs)[/]" if answer.prompt.id == "pan" else " [dim](never trained on)[/]"
+        trained = " [dim](in the starter pairs)[/]" if answer.prompt is PAN else " [dim](never trained on)[/]"
         console.print(f"\n[bold cyan]{escape(answer.prompt.messages[-1].content)}[/]{trained}")
         cut = "" if answer.stopped else " [dim]… cut off, it would have gone on[/]"
         console.print(Padding(escape(_shortened(answer.text)) + cut, (0, 0, 0, 2)))
@@ -66,7 +70,7 @@ def _train(workspace: Path, epochs: int, out: str) -> Run | None:
     resumable = (workspace / "runs" / out / "config.json").is_file()
     options = {
         "model": BASE, "data": "starter", "out": out, "workspace": workspace, "epochs": epochs, "batch_size": 16,
-        "learning_rate": LEARNING_RATE, "num_samples": 0, "save_every": 30, "keep_last": 1, "resume": resumable,
+        "learning_rate": 5e-5, "num_samples": 0, "save_every": 30, "keep_last": 1, "resume": resumable,
     }  # fmt: skip
     return train("sft", build_config(options))
 
@@ -77,29 +81,30 @@ def run_demo(workspace: Path, epochs: int, out: str) -> int:
     workspace.mkdir(parents=True, exist_ok=True)
     num_pairs = len(load_conversations("starter"))
     console.print(
-        f"[bold]1[/] A base model, {BASE}, is asked four questions. [bold]2[/] It learns from {num_pairs} question/"
-        "answer pairs. [bold]3[/] It is asked again. [bold]4[/] A report compares both on all sealed prompts.\n"
+        f"\n[bold]1[/] The base model {BASE} is asked some questions.\n"
+        f"[bold]2[/] It learns from {num_pairs} question/answer pairs.\n"
+        "[bold]3[/] It is asked again.\n[bold]4[/] A report compares both on prompts it never saw.\n"
     )
-    before = _ask(BASE, workspace)
-    _show("1 · Before: a base model goes on with text, it does not answer", before)
+    before, shown = _ask(BASE, workspace)
+    _show("1 · Before: a base model goes on with text, it does not answer", shown)
     console.rule(f"[bold]2 · Training on {num_pairs} pairs, {epochs} epochs")
     run = _train(workspace, epochs, out)
     if run is not None and not run.finished:
         console.print("Interrupted. The same command goes on from here.")
         return 130
-    _show("3 · After", _ask(out, workspace))
+    after, shown = _ask(out, workspace)
+    _show("3 · After", shown)
     console.rule("[bold]4 · Report")
-    results = evaluate_models([BASE, out], "sealed", SAMPLING, batch_size=16, workspace=workspace)
     facts = {"Trained on": f"{num_pairs} starter pairs, {epochs} epochs"}
     finish_report(
-        results, [BASE, out], "sealed", SAMPLING, workspace / "report.html", workspace,
+        [before, after], [BASE, out], "sealed", SAMPLING, workspace / "report.html", workspace,
         title="From a base model to an assistant", facts=facts, first_prompts=SHOWN,
     )  # fmt: skip
-    console.print(f"\n{_minutes(time.monotonic() - begun)}. Talk with it: [bold]tutelage chat {escape(out)}[/]")
+    console.print(f"\nThe demo took {(time.monotonic() - begun) / 60:.1f} minutes.")
+    console.print(f"Talk with the model: [bold]{_chat_command(workspace, out)}[/]\n")
     return 0
 
 
-def _minutes(seconds: float) -> str:
-    return f"The demo took {seconds / 60:.1f} minutes"
-
-
+def _chat_command(workspace: Path, out: str) -> str:
+    elsewhere = "" if workspace == Path("workspace") else f" --workspace {workspace}"
+    return escape(f"tutelage chat {out}{elsewhere}")

@@ -29,7 +29,14 @@ from tutelage.train.run_folder import RunFolder, strict_json, write_durably
 @contextmanager
 def answering(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar for answering `total` prompts; silent where there is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("· left"),
@@ -53,7 +60,9 @@ def _write(out: Path, data: bytes) -> None:
     try:
         write_durably(out, data)
     except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}; free some space or choose another --out") from error
+        raise ConfigError(
+            f"{out} cannot be written: {error.strerror}; free some space or choose another --out"
+        ) from error
 
 
 def generate_file(
@@ -84,9 +93,7 @@ def evaluate_models(
     for name in names:
         loaded = load_for_answers(name, workspace)
         with answering(f"answering with {name}", len(asked)) as progress:
-            results.append(
-                evaluate_model(loaded, asked, texts, sampling, batch_size=batch_size, progress=progress)
-            )
+            results.append(evaluate_model(loaded, asked, texts, sampling, batch_size=batch_size, progress=progress))
         del loaded
     return results
 
@@ -98,7 +105,9 @@ def curves_of(names: Sequence[str], workspace: Path) -> list[RunCurve]:
         path = workspace / "runs" / name
         metrics = RunFolder(path).read_metrics() if (path / "metrics.jsonl").is_file() else []
         if metrics:
-            keys = [key for key in ("loss", "val_loss", "learning_rate", "tokens_per_second") if key in _all_keys(metrics)]
+            keys = [
+                key for key in ("loss", "val_loss", "learning_rate", "tokens_per_second") if key in _all_keys(metrics)
+            ]
             series = {key: [float(line.get(key, "nan")) for line in metrics] for key in keys}
             curves.append(RunCurve(name, [int(line["step"]) for line in metrics], series))
     return curves

@@ -49,7 +49,9 @@ def test_plain_transformers_reads_every_family(tmp_path, family):
     assert AutoTokenizer.from_pretrained(tmp_path / "saved").chat_template == tokenizer.chat_template
 
 
-def test_the_folder_holds_safetensors_and_no_pickle(tmp_path):
+def test_the_folder_holds_safetensors_and_no_pickle(tmp_path, monkeypatch):
+    (tmp_path / "LICENSE").touch()  # of the folder that one happens to stand in, not of the model
+    monkeypatch.chdir(tmp_path)
     save_model(tiny_model("qwen2"), chat_tokenizer("qwen2"), tmp_path / "saved", origin={"method": "sft"})
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
         "chat_template.jinja",

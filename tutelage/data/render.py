@@ -1,9 +1,10 @@
 """Conversations to token ids and completion masks, through the tokenizer's own chat template.
 
-Text is cut where a chat would cut it: the generation prompt is tokenised on its own and the answer on its own, so training ids are
-always "generation-prompt ids + answer ids", and a prompt rendered for sampling is a prefix of the same conversation rendered
-for training. Every assistant turn is trained on, its end-of-turn token included, and nothing else.
-Leaves out: what is done with a conversation that is too long (`tutelage.methods`), and adding a template (`tutelage.models.template`).
+Text is cut where a chat would cut it: the generation prompt is tokenised on its own and the answer on its own,
+so training ids are always "generation-prompt ids + answer ids", and a prompt rendered for sampling is a prefix
+of the same conversation rendered for training. Every assistant turn is trained on, its end-of-turn token
+included, and nothing else. Leaves out: what is done with a conversation that is too long (`tutelage.methods`),
+and adding a template (`tutelage.models.template`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Tree attention: a branch attends to its trunk and itself, never to a sibling or a neighbour.
 
-Registered with transformers as the attention implementation `tutelage_tree`, so any decoder that uses the attention
-interface runs it unchanged. On the CPU each segment is a few dense products over [ancestors' keys + own keys], in
-blocks of queries, with grouped heads folded into rows so that keys are never repeated; the weights are computed again in
-the backward pass. On a GPU FlexAttention runs the same layout as a block mask.
+Registered with transformers as the attention implementation `tutelage_tree`, so any decoder that uses the
+attention interface runs it unchanged. On the CPU each segment is a few dense products over [ancestors' keys +
+own keys], in blocks of queries, with grouped heads folded into rows so that keys are never repeated; the
+weights are computed again in the backward pass. On a GPU FlexAttention runs the same layout as a block mask.
 Leaves out: attention sinks and dropout; a model that asks for them takes the padded path (`forward`).
 """
 
@@ -84,7 +84,9 @@ def _scatter_add(target: Tensor, spans: tuple[tuple[int, int], ...], values: Ten
         offset += end - start
 
 
-def _weights(queries: Tensor, keys: Tensor, block: Block, scaling: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+def _weights(
+    queries: Tensor, keys: Tensor, block: Block, scaling: float, softcap: float | None
+) -> tuple[Tensor, Tensor]:
     """(softmax weights, capped scores), both fp32 `(kv_heads, groups, num_queries, num_keys)`, of folded queries."""
     scores = torch.bmm(queries, keys.transpose(1, 2)).unflatten(1, (-1, block.end - block.start))
     if softcap is not None:
@@ -125,7 +127,7 @@ class _TreeAttention(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output = ctx.saved_tensors
         heads, _, dim = query.shape
         kv_heads = key.shape[0]

@@ -1,9 +1,9 @@
 """From a model and a tree batch to logprobs: the fast path, the padded path, and the check that picks one.
 
-The fast path runs the decoder once over the packed row with tree attention and sends only the positions that predict a
-trained token through the LM head. The padded path gives each root-to-leaf sequence a row of its own and uses the model's
-ordinary forward; it serves models that cannot use the attention interface, and it is what the fast path is checked against.
-Leaves out: losses (`methods`), optimisation (`train`).
+The fast path runs the decoder once over the packed row with tree attention and sends only the positions that
+predict a trained token through the LM head. The padded path gives each root-to-leaf sequence a row of its own
+and uses the model's ordinary forward; it serves models that cannot use the attention interface, and it is what
+the fast path is checked against. Leaves out: losses (`methods`), optimisation (`train`).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def padded_logprobs(
 
 
 def ordinary_implementation(model: nn.Module) -> str:
-    """The attention transformers should use outside tree batches: its SDPA has no soft-capping, so Gemma 2 needs eager."""
+    """Which of transformers' attentions fits: its SDPA has no soft-capping, so Gemma 2 needs the eager one."""
     inner = base_causal_lm(model)
     capped = getattr(inner.config, "attn_logit_softcapping", None) is not None
     return "eager" if capped or not getattr(inner, "_supports_sdpa", False) else "sdpa"

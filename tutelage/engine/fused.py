@@ -1,10 +1,10 @@
 """Leaner versions of three common layers: RMSNorm, the gated activation and the embedding look-up.
 
-Written as autograd functions that keep less for the backward pass and make fewer passes over memory than the modules they stand in
-for. A module is replaced only after its own output and gradients were compared with ours on a probe; anything that
-differs is left alone, so an unknown family loses speed, never correctness. Only `forward` of the instance changes: names, weights
-and saved files stay the same.
-Leaves out: matrix products, which the libraries below PyTorch do well.
+Written as autograd functions that keep less for the backward pass and make fewer passes over memory than the
+modules they stand in for. A module is replaced only after its own output and gradients were compared with ours
+on a probe; anything that differs is left alone, so an unknown family loses speed, never correctness. Only
+`forward` of the instance changes: names, weights and saved files stay the same. Leaves out: matrix products,
+which the libraries below PyTorch do well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _RMSNorm(torch.autograd.Function):
         return normed.mul_(weight.float() + offset).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, rstd = ctx.saved_tensors
         normed = x.float() * rstd
         wide = grad.float()
@@ -54,7 +54,7 @@ class _GatedActivation(torch.autograd.Function):
         return activation(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gate, up = ctx.saved_tensors
         up_grad = ctx.activation(gate).mul_(grad)
         outer = grad * up
@@ -74,7 +74,7 @@ class _Embedding(torch.autograd.Function):
         return functional.embedding(ids, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, ids = ctx.saved_tensors
         main_grad = getattr(weight, "main_grad", None)
         target = torch.zeros_like(weight) if main_grad is None else main_grad
@@ -148,7 +148,8 @@ def _candidate_norms(module: nn.Module) -> list[Callable[[nn.Module], Callable[[
 
 def _find_norm(module: nn.Module) -> Callable[[nn.Module], Callable[[Tensor], Tensor]] | None:
     twin = _probe_copy(module)
-    probe = torch.linspace(-2, 3, 4 * module.weight.numel()).view(1, 4, -1)  # type: ignore[union-attr, operator]
+    weight = next(module.parameters())
+    probe = torch.linspace(-2, 3, 4 * weight.numel()).view(1, 4, -1)
     # In fp32 the rounding order cannot be told apart, so bf16 decides between equal candidates.
     matching = [make for make in _candidate_norms(module) if _same(twin, make(twin), probe)]
     low = twin.bfloat16()
@@ -190,7 +191,7 @@ def fuse_layers(model: nn.Module) -> dict[str, int]:
     norms: dict[tuple[type, torch.Size], Any] = {}
     for module in model.modules():
         if _is_plain_norm(module):
-            key = (type(module), module.weight.shape)  # type: ignore[union-attr]
+            key = (type(module), next(module.parameters()).shape)
             if key not in norms:
                 norms[key] = _find_norm(module)
             if norms[key] is not None:
@@ -200,7 +201,7 @@ def fuse_layers(model: nn.Module) -> dict[str, int]:
             module.forward = _mlp_forward(module, name)
             counts["mlp"] += 1
         elif isinstance(module, nn.Embedding) and _embedding_agrees(module):
-            module.forward = _embedding_forward(module)  # type: ignore[method-assign]
+            module.forward = _embedding_forward(module)  # type: ignore[assignment, method-assign]
             counts["embedding"] += 1
     return counts
 

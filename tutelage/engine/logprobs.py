@@ -1,13 +1,14 @@
 """Chunked logprobs: log-probabilities of target tokens without ever holding the logits.
 
-The vocabulary is walked in tiles small enough for the processor's cache; the forward pass keeps one log-sum-exp a token, the
-backward pass recomputes a tile and turns it into gradients at once. The gradient of the head's weight goes straight into
-the optimiser's fp32 buffer where the weight has one (`main_grad`), so no second vocabulary-sized buffer exists.
+The vocabulary is walked in tiles small enough for the processor's cache; the forward pass keeps one log-sum-exp
+a token, the backward pass recomputes a tile and turns it into gradients at once. The gradient of the head's
+weight goes straight into the optimiser's fp32 buffer where the weight has one (`main_grad`), so no second
+vocabulary-sized buffer exists.
 
-In bf16 the backward pass leaves out vocabulary rows whose probability is below 2^-20 for every token of the chunk: the
-gradient left out has an L2 norm below 2^-10 of the largest possible a token, a quarter of a bf16 rounding step
-(docs/decisions/004-head-tail.md). In fp32 nothing is left out.
-Leaves out: which tokens are trained and what is done with their logprobs (`methods`).
+In bf16 the backward pass leaves out vocabulary rows whose probability is below 2^-18 for every token of the
+chunk: the gradient left out has an L2 norm of at most 2^-9 a token, and a tenth of that on real text, below
+bf16's own rounding (docs/decisions/004-head-tail.md). In fp32 nothing is left out. Leaves out: which tokens are
+trained and what is done with their logprobs (`methods`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from torch import Tensor
 
 VOCAB_TILE = 4096
-CHUNK_TOKENS = 1024
-TAIL_PROBABILITY = 2.0**-20
+CHUNK_TOKENS = 512
+TAIL_PROBABILITY = 2.0**-18
 
 
 class Head(NamedTuple):
@@ -98,7 +99,7 @@ def _forward_chunk(
         tile_lse = logits.amax(-1).float() - share.amax(-1).log()
         new_lse = torch.logaddexp(lse, tile_lse)
         if tail:
-            # Sum and target logit are lower bounds of the final lse, so this keeps a superset of the rows above the threshold.
+            # Sum and target logit are lower bounds of the final lse, so this keeps a superset of the rows that matter.
             scale = (tile_lse - torch.maximum(new_lse, target_logits)).exp()
             kept[rows] = share.mul_(scale[:, None]).amax(0) > tail
         if mean_logit is not None:
@@ -175,7 +176,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
         return torch.cat(logprobs), entropy
 
     @staticmethod
-    def backward(ctx: Any, grads: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grads: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, lse, kept = ctx.saved_tensors
         scale, softcap, temperature = ctx.settings
         head = Head(weight, bias, scale, softcap)

@@ -129,7 +129,7 @@ class TreeBatch:
     """`(num_tokens,)` position of each token along its own path."""
     layout: TreeLayout
     source_index: Tensor
-    """`(num_targets,)` row index of the token whose hidden state predicts the target: the token before it on its path."""
+    """`(num_targets,)` row index of the token that predicts the target: the one before it on its path."""
     target_ids: Tensor
     """`(num_targets,)` the trained tokens."""
     sequence_index: Tensor

@@ -1,8 +1,8 @@
 """What a method is, and the registry that finds one by name, by file or by entry point.
 
-A method turns records into token trees and logprobs into a loss. It never sees padding, devices, packing, ranks, checkpoints or
-loggers. A loss is a **sum and its weight**: the loop divides by the weight of the whole global step, so accumulation and data
-parallelism never change a result.
+A method turns records into token trees and logprobs into a loss. It never sees padding, devices, packing,
+ranks, checkpoints or loggers. A loss is a **sum and its weight**: the loop divides by the weight of the whole
+global step, so accumulation and data parallelism never change a result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on question/answer pairs: the negative log-likelihood of every assistant turn.
 
-The loss is the sum over trained tokens divided by the number of trained tokens of the whole global step, never a mean of
-micro-batch means. Leaves out: label smoothing and loss re-weighting.
+The loss is the sum over trained tokens divided by the number of trained tokens of the whole global step, never
+a mean of micro-batch means. Leaves out: label smoothing and loss re-weighting.
 """
 
 from __future__ import annotations

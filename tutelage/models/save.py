@@ -63,15 +63,15 @@ def save_model(
     is_adapter = isinstance(model, peft.PeftModel)
     if is_adapter and merge:
         model, is_adapter = merge_lora(model), False
-    base_folder = Path(str(model.config._name_or_path))
+    base_name = str(model.config._name_or_path)
     with new_folder(path, needed_bytes=_needed_bytes(model, tokenizer, dtype, is_adapter)) as folder:
         if is_adapter:
             model.save_pretrained(folder, save_embedding_layers=False)
-            origin = dict(origin) | {"base_model": _portable_name(base_folder)}
+            origin = dict(origin) | {"base_model": _portable_name(base_name)}
         else:
             _save_whole(model, tokenizer, folder, dtype)
         save_tokenizer(tokenizer, folder)
-        _copy_notices(base_folder, folder)
+        _copy_notices(base_name, folder)
         write_origin(folder, origin)
 
 
@@ -136,19 +136,23 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _portable_name(base_folder: Path) -> str:
+def _portable_name(base_name: str) -> str:
     """How an adapter names its base: a starter or hub model by its name, which is good anywhere, else its folder."""
-    origin = read_origin(base_folder)
-    if origin.get("kind") == "starter":
-        return str(origin["name"])
-    if hub := _HUB_SNAPSHOT.search(base_folder.as_posix()):
+    if hub := _HUB_SNAPSHOT.search(Path(base_name).as_posix()):
         return f"{hub[1]}/{hub[2]}"
-    return str(base_folder.resolve()) if base_folder.is_dir() else str(base_folder)
+    if not _is_folder(base_name):
+        return base_name
+    origin = read_origin(Path(base_name))
+    return str(origin["name"]) if origin.get("kind") == "starter" else str(Path(base_name).resolve())
 
 
-def _copy_notices(base_folder: Path, folder: Path) -> None:
+def _is_folder(base_name: str) -> bool:
+    return base_name != "" and Path(base_name).is_dir()  # Path("") is the current folder
+
+
+def _copy_notices(base_name: str, folder: Path) -> None:
     """Licence and terms travel with what is made from a model."""
-    for pattern in _NOTICES:
-        for notice in base_folder.glob(pattern) if base_folder.is_dir() else ():
+    for pattern in _NOTICES if _is_folder(base_name) else ():
+        for notice in Path(base_name).glob(pattern):
             if notice.is_file():
                 shutil.copyfile(notice, folder / notice.name)

@@ -1,0 +1,369 @@
+"""The loop against plain transformers and plain torch: the same losses, norms and weights, whatever the rows."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_folder, tiny_tokenizer
+from torch import nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tutelage.data.load import load_conversations
+from tutelage.data.render import render_conversation
+from tutelage.errors import TrainingError
+from tutelage.methods.registry import Loss, LossBatch
+from tutelage.methods.sft import SFT
+from tutelage.models.template import end_of_turn_id, ensure_chat_template
+from tutelage.train import api, trackers
+from tutelage.train.api import Run
+from tutelage.train.config import build_config
+from tutelage.train.dataset import StepPlan
+from tutelage.train.loop import Loop
+from tutelage.train.optimizer import MasterAdamW
+from tutelage.train.trackers import TrackedRun
+
+PAIRS = [
+    {"prompt": "Is it cold?", "completion": "Yes."},
+    {"prompt": "What is the weather like in the north?", "completion": "It is cold and dry, and then it rains."},
+    {"prompt": "Name three things.", "completion": "Bread, butter and tea."},
+    {"prompt": "Thank you for the letter.", "completion": "You are welcome, and the answer is short."},
+    {"prompt": "Capital of France?", "completion": "Paris."},
+    {"prompt": "Mix vinegar and baking soda.", "completion": "Scrub, rinse and dry the pan."},
+]
+TIMING = ("step_seconds", "tokens_per_second", "seconds")
+
+
+def write(path: Path, pairs: Sequence[Mapping[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    return path
+
+
+def train(folder: Path, model: Path, out: str = "mine", **options: Any) -> tuple[Run, list[str]]:
+    """A run in fp32 on six pairs, with what was said."""
+    said: list[str] = []
+    if "data" not in options:
+        options["data"] = str(write(folder / "pairs.jsonl", PAIRS))
+    values = {"model": str(model), "out": out, "workspace": folder / "workspace", "precision": "fp32", "num_samples": 0}
+    run = api.train("sft", build_config(values | options), say=said.append)
+    return run, said
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    model = AutoModelForCausalLM.from_pretrained(run.model_path, dtype=torch.float32)
+    return dict(model.named_parameters())
+
+
+def assert_same_weights(a: Run, b: Run, **tolerance: float) -> None:
+    other = weights(b)
+    for name, tensor in weights(a).items():
+        torch.testing.assert_close(tensor, other[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
+
+
+def losses(run: Run) -> list[float]:
+    return [line["loss"] for line in run.metrics]
+
+
+# An independent reference: one sequence at a time through plain transformers
+
+
+def sequences(folder: Path, pairs: Sequence[Mapping[str, str]]) -> list[tuple[list[int], list[bool]]]:
+    """(ids, trained) of each pair, rendered with the folder's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ensure_chat_template(tokenizer)
+    end = end_of_turn_id(tokenizer)
+    rendered = [render_conversation(tokenizer, one, end)[0] for one in load_conversations(list(pairs))]
+    return [(list(one.ids), list(one.mask)) for one in rendered]
+
+
+def plain_model(folder: Path) -> Any:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.set_attn_implementation("eager")
+    return model.eval()
+
+
+def plain_loss(model: Any, examples: Sequence[tuple[list[int], list[bool]]]) -> torch.Tensor:
+    """The sum of -log p over trained tokens, divided by how many there are."""
+    total, count = torch.zeros(()), 0
+    for ids, mask in examples:
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, :-1]
+        labels = torch.tensor([token if trained else -100 for token, trained in zip(ids, mask, strict=True)][1:])
+        total = total + functional.cross_entropy(logits, labels, reduction="sum")
+        count += sum(mask[1:])
+    return total / count
+
+
+# Golden
+
+
+def test_the_first_loss_worked_out_by_hand(tmp_path: Path) -> None:
+    model = tiny_folder(tmp_path, "llama")
+    run, _ = train(tmp_path, model, batch_size=6, epochs=1)
+    coder = tiny_tokenizer("llama")
+    total, count = 0.0, 0
+    for pair in PAIRS:
+        question = coder.encode(f"<s>User:\n{pair['prompt']}\n\nAssistant:\n", add_special_tokens=False)
+        answer = coder.encode(f"{pair['completion']}</s>", add_special_tokens=False)
+        with torch.no_grad():
+            logprobs = plain_model(model)(torch.tensor([question + answer])).logits[0].log_softmax(-1)
+        for place, token in enumerate(answer, start=len(question)):
+            total -= float(logprobs[place - 1, token])
+        count += len(answer)
+    (line,) = run.metrics
+    assert line["loss"] == pytest.approx(total / count, rel=1e-5)
+    assert line["num_trained_tokens_step"] == count
+
+
+FAMILIES = ("llama", "qwen2", "gemma2", "gemma3_text")  # untied, tied with biases, soft-capped, sliding
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_three_steps_are_those_of_plain_torch(tmp_path: Path, family: str) -> None:
+    folder = tiny_folder(tmp_path, family)
+    options = {"learning_rate": 1e-2, "warmup_frac": 0.67, "weight_decay": 0.1, "max_grad_norm": 2.0, "row_tokens": 60}
+    run, _ = train(tmp_path, folder, batch_size=6, epochs=3, **options)
+    # 3 steps, round(0.67 * 3) = 2 of them warm-up: half the peak, the peak; then the cosine is half way down.
+    rates = [0.5e-2, 1e-2, 0.5e-2]
+    model, examples = plain_model(folder), sequences(folder, PAIRS)
+    parameters = dict(model.named_parameters())
+    decayed = [p for name, p in parameters.items() if name.endswith("proj.weight")]
+    others = [p for name, p in parameters.items() if not name.endswith("proj.weight")]
+    adam = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+    for rate, line in zip(rates, run.metrics, strict=True):
+        loss = plain_loss(model, examples)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        assert float(norm) > 2.0  # clipping does something
+        for group in adam.param_groups:
+            group["lr"] = rate
+        adam.step()
+        adam.zero_grad()
+        assert line["loss"] == pytest.approx(loss.item(), rel=1e-4)
+        assert line["grad_norm"] == pytest.approx(norm.item(), rel=1e-3)
+        assert line["learning_rate"] == pytest.approx(rate)
+    # Adam divides by the gradient's size, so the few weights whose gradient is nearly 0 are at the mercy of rounding.
+    trained = weights(run)
+    for name, expected in parameters.items():
+        gap = (trained[name] - expected).abs()
+        assert float((gap > 2e-4).float().mean()) < 0.01, name
+        assert float(gap.mean()) < 2e-5, name
+
+
+# Rows and batches
+
+
+def test_the_row_budget_changes_no_result(tmp_path: Path) -> None:
+    model = tiny_folder(tmp_path, "gemma3_text")
+    options = {"batch_size": 4, "epochs": 2, "learning_rate": 1e-3, "val_frac": 0.2}
+    small, _ = train(tmp_path, model, "small", row_tokens=1, **options)  # a row for each pair
+    large, _ = train(tmp_path, model, "large", row_tokens=10_000, **options)  # one row a step
+    for a, b in zip(small.metrics, large.metrics, strict=True):
+        assert a == pytest.approx({**b, **{key: a[key] for key in TIMING}}, rel=1e-4)
+    assert_same_weights(small, large, rtol=1e-3, atol=1e-4)
+
+
+def test_each_step_is_divided_by_its_own_tokens_also_the_short_last_one(tmp_path: Path) -> None:
+    # 6 pairs in batches of 4: 4 and 2. The rate is too small to change a weight, so the losses are those of the start.
+    model = tiny_folder(tmp_path, "llama")
+    config = {"batch_size": 4, "epochs": 2, "learning_rate": 1e-12}
+    run, _ = train(tmp_path, model, row_tokens=50, **config)
+    examples, plan = sequences(model, PAIRS), StepPlan(6, build_config({"model": "", "data": "", "out": ""} | config))
+    assert [len(plan.records(step)) for step in range(1, 5)] == [4, 2, 4, 2]
+    for line in run.metrics:
+        chosen = [examples[index] for index in plan.records(line["step"])]
+        assert line["loss"] == pytest.approx(plain_loss(plain_model(model), chosen).item(), rel=1e-5)
+        assert line["num_tokens_step"] == sum(len(ids) for ids, _ in chosen)
+        assert line["num_trained_tokens_step"] == sum(sum(mask) for _, mask in chosen)
+
+
+@pytest.mark.parametrize(("options", "num_steps"), [({"epochs": 3}, 6), ({"epochs": 3, "max_steps": 4}, 4)])
+def test_number_of_steps(tmp_path: Path, options: dict[str, int], num_steps: int) -> None:
+    run, _ = train(tmp_path, tiny_folder(tmp_path), batch_size=4, **options)
+    assert [line["step"] for line in run.metrics] == list(range(1, num_steps + 1))
+
+
+def test_all_assistant_turns_of_a_conversation_are_learned(tmp_path: Path) -> None:
+    turns = [("user", "Dry?"), ("assistant", "Yes."), ("user", "Cold?"), ("assistant", "No, and it rains.")]
+    record = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    run, _ = train(tmp_path, tiny_folder(tmp_path), data=str(write(tmp_path / "turns.jsonl", [record])), epochs=1)
+    coder = tiny_tokenizer("llama")
+    answers = [
+        coder.encode(f"{content}</s>", add_special_tokens=False) for role, content in turns if role == "assistant"
+    ]
+    assert run.metrics[0]["num_trained_tokens_step"] == sum(map(len, answers))
+
+
+# What is recorded
+
+
+def test_every_field_of_a_line(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path)
+    run, _ = train(tmp_path, folder, batch_size=4, epochs=2, eval_every=3, val_frac=0.34)
+    fields = ["step", "loss", "learning_rate", "grad_norm", "num_tokens_step", "num_trained_tokens_step"]
+    times = ["step_seconds", "tokens_per_second", "num_tokens", "seconds"]
+    assert [list(line) for line in run.metrics] == [
+        [*fields, *(["val_loss"] if line["step"] in (2,) else []), *times] for line in run.metrics
+    ]
+    # 4 training records: one step an epoch. Validation is due after step 3, and after the last one, which is 2.
+    assert [line["step"] for line in run.metrics] == [1, 2]
+    num_tokens = 0
+    for line in run.metrics:
+        num_tokens += line["num_tokens_step"]
+        assert line["num_tokens"] == num_tokens
+        assert line["tokens_per_second"] == pytest.approx(line["num_tokens_step"] / line["step_seconds"])
+        assert 0 < line["step_seconds"] <= line["seconds"]
+    assert run.metrics[0]["seconds"] < run.metrics[1]["seconds"]
+    raw = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in raw] == run.metrics
+
+
+def test_metrics_of_a_method_are_averaged_over_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[tuple[float, float]] = []
+    sft_loss = SFT.loss
+
+    def with_metric(self: SFT, batch: LossBatch) -> Loss:
+        pair = (float(len(rows) + 1), float(len(batch.tree_index)))
+        rows.append(pair)
+        return sft_loss(self, batch)._replace(metrics={"height": pair})
+
+    monkeypatch.setattr(SFT, "loss", with_metric)
+    run, _ = train(tmp_path, tiny_folder(tmp_path), batch_size=6, epochs=1, row_tokens=60)
+    assert len(rows) > 2
+    assert sum(weight for _, weight in rows) == 6
+    assert run.metrics[0]["height"] == pytest.approx(sum(value for value, _ in rows) / 6)
+
+
+def test_trackers_get_every_line_and_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recorder:
+        def __init__(self, run: TrackedRun) -> None:
+            self.run, self.lines, self.closed = run, [], False  # type: ignore[var-annotated]
+            made.append(self)
+
+        def log(self, step: int, metrics: Mapping[str, float]) -> None:
+            self.lines.append({"step": step, **metrics})
+
+        def close(self) -> None:
+            self.closed = True
+
+    made: list[Recorder] = []
+    monkeypatch.setitem(trackers.TRACKERS, "recorder", Recorder)
+    run, _ = train(tmp_path, tiny_folder(tmp_path), batch_size=4, epochs=1, tracker="recorder")
+    (recorder,) = made
+    assert recorder.lines == run.metrics
+    assert recorder.closed
+    assert recorder.run == TrackedRun(run.path, "mine", run.config, 0)
+
+
+def test_samples_at_each_validation_and_at_the_end(tmp_path: Path) -> None:
+    options = {"batch_size": 2, "epochs": 2, "val_frac": 0.34, "eval_every": 3, "num_samples": 2, "sample_tokens": 5}
+    run, _ = train(tmp_path, tiny_folder(tmp_path), **options)
+    samples = [json.loads(line) for line in (run.path / "samples.jsonl").read_text().splitlines()]
+    assert [sample["step"] for sample in samples] == [3, 3, 4, 4]
+    assert all(list(sample) == ["step", "prompt", "answer", "stopped"] for sample in samples)
+    assert samples[0]["prompt"] == samples[2]["prompt"] != samples[1]["prompt"]
+    none, _ = train(tmp_path, tiny_folder(tmp_path), "none", batch_size=2)
+    assert not (none.path / "samples.jsonl").exists()
+
+
+def test_prompts_without_room_in_the_context_are_not_sampled(tmp_path: Path) -> None:
+    model = tiny_folder(tmp_path, max_position_embeddings=100)
+    pairs = write(tmp_path / "short.jsonl", PAIRS[:1])
+    run, _ = train(tmp_path, model, data=str(pairs), num_samples=4, sample_tokens=90)
+    assert run.finished
+    assert not (run.path / "samples.jsonl").exists()
+
+
+# Seeds
+
+
+def test_the_seed_decides_everything(tmp_path: Path) -> None:
+    model = tiny_folder(tmp_path, "qwen2")
+    options: dict[str, Any] = {"batch_size": 2, "learning_rate": 1e-3, "precision": "bf16", "epochs": 2}
+    for extra in ({}, {"lora.rank": 2, "lora.dropout": 0.5}):
+        name = "adapter_model.safetensors" if extra else "model.safetensors"
+        runs = [
+            train(tmp_path, model, f"{out}-{len(extra)}", seed=seed, **options, **extra)[0]
+            for out, seed in (("a", 1), ("b", 1), ("c", 2))
+        ]
+        first, again, other = (digest(run.model_path / name) for run in runs)
+        assert first == again
+        assert first != other
+
+
+# Validation and early stopping
+
+
+def test_the_validation_loss_is_that_of_the_saved_model(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "gemma3_text")
+    held_out = PAIRS[4:]
+    val_data = str(write(tmp_path / "val.jsonl", held_out))
+    data = str(write(tmp_path / "train.jsonl", PAIRS[:4]))
+    run, _ = train(tmp_path, folder, data=data, val_data=val_data, batch_size=1, epochs=2, row_tokens=40)
+    assert [line["step"] for line in run.metrics if "val_loss" in line] == [4, 8]
+    with torch.no_grad():
+        expected = plain_loss(plain_model(run.model_path), sequences(folder, held_out))
+    assert run.metrics[-1]["val_loss"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_validation_draws_no_random_numbers_and_drops_nothing(tmp_path: Path) -> None:
+    model = tiny_folder(tmp_path)
+    options: dict[str, Any] = {"batch_size": 2, "lora.rank": 2, "lora.dropout": 0.5, "learning_rate": 1e-2}
+    val_data = str(write(tmp_path / "val.jsonl", PAIRS[:2]))
+    often, _ = train(tmp_path, model, "often", val_data=val_data, eval_every=1, **options)
+    never, _ = train(tmp_path, model, "never", **options)
+    assert losses(often) == losses(never)
+    merged, _ = train(tmp_path, model, "merged", val_data=val_data, merge_lora=True, **options)
+    with torch.no_grad():
+        expected = plain_loss(plain_model(merged.model_path), sequences(model, PAIRS[:2]))
+    assert merged.metrics[-1]["val_loss"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+WORSE: dict[str, Any] = {"learning_rate": 0.5, "warmup_frac": 0, "batch_size": 2, "val_frac": 0.34, "eval_every": 1}
+
+
+def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path)
+    run, said = train(tmp_path, folder, epochs=10, patience=3, **WORSE)
+    found = [line["val_loss"] for line in run.metrics]
+    best = min(range(len(found)), key=found.__getitem__)
+    # 20 steps were planned; three validations after the best one it stopped.
+    assert len(found) == best + 1 + 3 < 20
+    assert said[-3:] == [
+        "stopped early: no better validation loss in 3 validations",
+        f"keeping the weights of step {best + 1}, validation loss {found[best]:.4f}",
+        f"saved {run.model_path}",
+    ]
+    held_out, _ = train(tmp_path, folder, "split", max_steps=1, batch_size=2, val_frac=0.34)
+    assert held_out.finished
+    # The split that seed 0 makes of six records, found again here without the loop.
+    import numpy as np
+
+    chosen = sorted(np.random.default_rng([0, 1]).permutation(6)[:2].tolist())
+    with torch.no_grad():
+        kept = plain_loss(plain_model(run.model_path), sequences(folder, [PAIRS[index] for index in chosen]))
+    assert kept.item() == pytest.approx(min(found), rel=1e-4)
+    assert json.loads((run.model_path / "tutelage_origin.json").read_text())["steps"] == len(found)
+
+
+def test_the_best_weights_are_kept_when_the_steps_run_out_first(tmp_path: Path) -> None:
+    run, said = train(tmp_path, tiny_folder(tmp_path), max_steps=3, epochs=10, patience=9, **WORSE)
+    found = [line["val_loss"] for line in run.metrics]
+    assert len(found) == 3
+    best = min(range(3), key=found.__getitem__)
+    assert best < 2
+    assert said[-2] == f"keeping the weights of step {best + 1}, validation loss {found[best]:.4f}"
+
+
+def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
+    run, said = train(tmp_path, tiny_folder(tmp_path), max_steps=3, epochs=10, **WORSE)
+    assert not (run.path / "best").exists()
+    assert said[1:] == [f"saved {run.model_path}"]

@@ -30,7 +30,7 @@ def help_seconds() -> float:
 
 
 def load_starter(name: str) -> dict[str, float]:
-    """Child: seconds to load the model once transformers is there, and the imports apart."""
+    """Child: seconds to load the model and its tokenizer; importing torch and transformers apart."""
     start = time.perf_counter()
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
@@ -38,7 +38,7 @@ def load_starter(name: str) -> dict[str, float]:
 
     imported = time.perf_counter()
     load_model(name)
-    return {"imports": imported - start, "load": time.perf_counter() - imported}
+    return {"import for": imported - start, "load": time.perf_counter() - imported}
 
 
 def main() -> None:
@@ -61,9 +61,7 @@ def report(result_name: str) -> None:
     for name in STARTERS:
         ensure_starter(name)
         runs = [run_child(sys.executable, [__file__, "--load", name]) for _ in range(3)]
-        seconds |= {
-            f"{part} {name}".replace("imports", "imports before"): [run[part] for run in runs] for part in runs[0]
-        }
+        seconds |= {f"{part} {name}": [run[part] for run in runs] for part in runs[0]}
     medians: dict[str, Any] = {what: round(statistics.median(values), 3) for what, values in seconds.items()}
     rows = [
         [what, f"{median:.2f}", str(len(seconds[what])), str(LIMITS.get(what, "–"))] for what, median in medians.items()

@@ -5,6 +5,8 @@ A user's mistake is one line on standard error and exit code 2. Leaves out every
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=(), show_env_var=False),
+    suppress_keyboard_interrupt=False,
 )
 
 WORKSPACE = Path("workspace")
@@ -296,48 +299,74 @@ def _read_recipe(path: Path) -> dict[str, Any]:
     return content
 
 
-def _fill_in(tokens: list[str]) -> list[str]:
-    """Put in the options of a recipe, and of the run that is resumed, where the command line does not give them."""
+def _recipe_options(path: Path) -> dict[str, Any]:
+    """The options of a recipe with dotted keys; raises ConfigError for a key nobody knows."""
     from tutelage.train.config import dotted, known_keys, unknown_key
 
-    added: dict[str, Any] = {}
-    if (recipe := _value_after(tokens, "--recipe")) is not None:
-        known = known_keys(TrainConfig)
-        added = dotted(_read_recipe(Path(recipe)))
-        for key in added:
-            if key not in known:
-                raise unknown_key(key, known, recipe)
-    if "resume" in _given_keys(tokens) and (out := _value_after(tokens, "--out")) is not None:
-        added = _options_of_run(Path(_value_after(tokens, "--workspace") or WORKSPACE), out) | added
+    known, options = known_keys(TrainConfig), dotted(_read_recipe(path))
+    for key, value in options.items():
+        if key not in known:
+            raise unknown_key(key, known, str(path))
+        if isinstance(value, bool) and known[key] is not bool:  # YAML reads a bare `yes` or `no` as one
+            word = str(value).lower()
+            raise ConfigError(f"{path}: '{key}' is {word}; put quotes around a text, or leave the key out")
+    return options
+
+
+def _fill_in(tokens: list[str]) -> list[str]:
+    """Put in the options of a recipe, and of the run that is resumed, where the command line does not give them."""
+    from tutelage.train.api import saved_options
+
+    recipe = _value_after(tokens, "--recipe")
+    added = {} if recipe is None else _recipe_options(Path(recipe))
+    out = _value_after(tokens, "--out") or added.get("out")
+    resumes = any(token in ("--resume", "--resume=true") for token in tokens) or added.get("resume")
+    if resumes and out is not None:
+        workspace = _value_after(tokens, "--workspace") or added.get("workspace") or WORKSPACE
+        # The folder may have moved since: where the run was found counts, not where it was begun.
+        added = saved_options(Path(workspace), str(out)) | added | {"workspace": str(workspace)}
     given = _given_keys(tokens)
     return [*tokens, *_as_tokens({key: value for key, value in added.items() if key not in given})]
 
 
-def _options_of_run(workspace: Path, out: str) -> dict[str, Any]:
-    from tutelage.train.config import known_keys
-    from tutelage.train.run_folder import RunFolder
+def _one_line(text: str) -> str:
+    """A message as one line; escape codes from a file must not reach the terminal as commands."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
-    folder = RunFolder.resume(workspace / "runs" / out)
-    try:
-        saved = folder.read_config()
-    finally:
-        folder.close()
-    return {key: value for key, value in saved.items() if key in known_keys(TrainConfig) and key != "resume"}
+
+def _complain(message: str) -> None:
+    print(f"tutelage: {_one_line(message)}", file=sys.stderr)
+
+
+def _replace_what_cannot_be_encoded() -> None:
+    """A terminal or pipe that is not UTF-8 gets a question mark for a character it does not know, not a traceback."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _run(tokens: list[str]) -> int:
+    if tokens[:1] == ["train"] and not {"-h", "--help"} & set(tokens):
+        tokens = _fill_in(tokens)
+    result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    sys.stdout.flush()  # a reader that has gone is noticed here, not when the interpreter shuts down
+    return result if isinstance(result, int) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `tutelage` command."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_what_cannot_be_encoded()
     try:
-        if tokens[:1] == ["train"] and not {"-h", "--help"} & set(tokens):
-            tokens = _fill_in(tokens)
-        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-        code = result if isinstance(result, int) else 0
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
     except (TutelageError, CycloptsError) as error:
-        print(f"tutelage: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(str(error))
         code = getattr(error, "exit_code", 2)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # a full disk or a folder without permission, met where no verb could say more
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 130

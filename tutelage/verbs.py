@@ -19,11 +19,14 @@ from rich.console import Console
 from tutelage import __version__
 from tutelage.data import load_general_texts, load_prompts
 from tutelage.engine.generate import Sampling
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError, ModelError
 from tutelage.evaluate.report import ModelResult, RunCurve, report_table, summarise, write_report
 from tutelage.evaluate.run import answer_record, evaluate_model, load_for_answers
 from tutelage.models.find import list_models, resolve_model
+from tutelage.models.weights import has_tokenizer
 from tutelage.train.run_folder import RunFolder, strict_json, write_durably
+
+CURVES: tuple[str, ...] = ("loss", "val_loss", "learning_rate", "tokens_per_second")
 
 
 @contextmanager
@@ -48,12 +51,19 @@ def answering(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _check_writable(out: Path, overwrite: bool) -> None:
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder; give --out the name of a file")
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} already exists; choose another --out, or give --overwrite")
     if not out.parent.is_dir():
         raise ConfigError(f"the folder {out.parent} of --out does not exist; make it first")
     if not os.access(out.parent, os.W_OK):
         raise ConfigError(f"the folder {out.parent} of --out cannot be written to; choose another")
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size is {batch_size}; it must be at least 1")
 
 
 def _write(out: Path, data: bytes) -> None:
@@ -72,6 +82,7 @@ def generate_file(
     from tutelage.engine.answer import answer_prompts
 
     _check_writable(out, overwrite)
+    _check_batch_size(batch_size)
     asked = load_prompts(prompts)
     loaded = load_for_answers(model, workspace)
     with answering(f"answering with {model}", len(asked)) as progress:
@@ -105,9 +116,7 @@ def curves_of(names: Sequence[str], workspace: Path) -> list[RunCurve]:
         path = workspace / "runs" / name
         metrics = RunFolder(path).read_metrics() if (path / "metrics.jsonl").is_file() else []
         if metrics:
-            keys = [
-                key for key in ("loss", "val_loss", "learning_rate", "tokens_per_second") if key in _all_keys(metrics)
-            ]
+            keys = [key for key in CURVES if key in _all_keys(metrics)]
             series = {key: [float(line.get(key, "nan")) for line in metrics] for key in keys}
             curves.append(RunCurve(name, [int(line["step"]) for line in metrics], series))
     return curves
@@ -134,6 +143,7 @@ def report_file(
 ) -> int:
     """Evaluate the models, print the table and write the page."""
     _check_writable(out, overwrite=True)
+    _check_batch_size(batch_size)
     if not 1 <= len(names) <= 4:
         raise ConfigError(f"--models has {len(names)} names; give one to four")
     if len(set(names)) < len(names):
@@ -165,13 +175,14 @@ def finish_report(
 
 def list_the_models(workspace: Path) -> int:
     """Print a table of the models of the workspace and the starters."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("model", "parameters", "size", "kind", "from", box=None, header_style="bold")
     for info in list_models(workspace):
         count = f"{info.num_parameters / 1e6:.0f}M" if info.num_parameters else "–"
         size = f"{info.size_bytes / 1e6:.0f} MB" if info.size_bytes else "–"
-        table.add_row(info.name, count, size, str(info.kind), str(info.origin))
+        table.add_row(escape(info.name), count, size, info.kind, escape(info.origin))
     Console().print(table)
     return 0
 
@@ -199,9 +210,11 @@ def load_tokenizer_of(name: str, workspace: Path) -> Any:
 
     found = resolve_model(name, workspace)
     path = ensure_starter(found.name) if found.origin == "starter" else found.path
+    if path is not None and not has_tokenizer(path):
+        raise ModelError(f"{path} has no tokenizer; copy tokenizer.json and tokenizer_config.json from the base model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path or found.hub_id)
     except (OSError, ValueError) as error:
-        raise DataError(f"the tokenizer of '{name}' cannot be loaded: {' '.join(str(error).split())}") from error
+        raise ModelError(f"the tokenizer of '{name}' cannot be loaded: {' '.join(str(error).split())}") from error
     ensure_chat_template(tokenizer)
     return tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny import tiny_tokenizer
 
@@ -131,7 +131,10 @@ def test_training_ids_are_prompt_ids_and_then_completion_ids(style: str) -> None
 
 def test_a_template_that_rewrites_history_gives_one_sequence_a_turn() -> None:
     tokenizer = with_template("chatml", FORGETFUL)
-    thought, more = Message("assistant", "<think>Fat.</think>Scrub."), Message("assistant", "<think>Soap.</think>Rinse.")
+    thought, more = (
+        Message("assistant", "<think>Fat.</think>Scrub."),
+        Message("assistant", "<think>Soap.</think>Rinse."),
+    )
     first, second = rendered(tokenizer, ASK, thought, AGAIN, more)
     asked = "<|im_start|>user\nHow do you clean a pan?<|im_end|>\n<|im_start|>assistant\n"
     assert runs(tokenizer, first) == [(False, asked), (True, "<think>Fat.</think>Scrub.<|im_end|>")]
@@ -224,6 +227,7 @@ def test_any_text_in_any_style(style: str, system: str | None, turns: list[tuple
     messages = [] if system is None else [Message("system", system)]
     for question, answer in turns:
         messages += [Message("user", question), Message("assistant", answer)]
+    assume(not any(token in message.content for token in tokenizer.all_special_tokens for message in messages))
     (sequence,) = rendered(tokenizer, *messages)
     trained = [text for is_trained, text in runs(tokenizer, sequence) if is_trained]
     end = tokenizer.convert_ids_to_tokens(end_of_turn_id(tokenizer))

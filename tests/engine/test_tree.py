@@ -100,18 +100,18 @@ def test_the_same_batch_on_a_device() -> None:
 
 @pytest.mark.parametrize("trees", [[], [Tree(prompt((1,)), (prompt((2, 3)),))]])
 def test_nothing_to_train_on_is_an_error(trees: list[Tree]) -> None:
-    with pytest.raises(ValueError, match="^nothing to train on: every token of the batch is masked out$"):
+    with pytest.raises(ValueError, match=r"^nothing to train on: every token of the batch is masked out$"):
         pack(trees)
 
 
 def test_trees_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="^a tree needs at least one branch$"):
+    with pytest.raises(ValueError, match=r"^a tree needs at least one branch$"):
         Tree(prompt((1,)), ())
-    with pytest.raises(ValueError, match="^a trunk shared by several branches cannot be trained on$"):
+    with pytest.raises(ValueError, match=r"^a trunk shared by several branches cannot be trained on$"):
         Tree(completion((1, 2)), (completion((3,)), completion((4,))))
-    with pytest.raises(ValueError, match="^a tree needs at least one trunk token: the first token has nothing"):
+    with pytest.raises(ValueError, match=r"^a tree needs at least one trunk token: the first token has nothing"):
         Tree(prompt(()), (completion((3,)),))
-    with pytest.raises(ValueError, match="^2 token ids but 1 mask values$"):
+    with pytest.raises(ValueError, match=r"^2 token ids but 1 mask values$"):
         Tokens((1, 2), (True,))
 
 

@@ -1,15 +1,20 @@
 """Killed at any moment and resumed = never killed: the same bytes in the model folder, the same metrics and samples."""
 
+import ctypes
+import errno
 import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +22,7 @@ import torch
 from tiny import tiny_folder
 
 import tutelage
-from tutelage.errors import CheckpointError, ConfigError, TrainingError
+from tutelage.errors import CheckpointError, ConfigError, ModelError, TrainingError
 from tutelage.models import folder as model_folder
 from tutelage.models import save
 from tutelage.train import api, checkpoint, run_folder
@@ -453,4 +458,60 @@ def test_interrupted_in_its_last_step_it_ends(ground: Ground, monkeypatch: pytes
     interrupt_at(monkeypatch, 12)
     run, _ = ground.train()
     assert run.finished
+    assert ground.outcome() == ground.expected
+
+
+# No room
+
+
+@pytest.fixture(params=["really", "pretended"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of 1 MB where this machine lets us mount one; and a folder that says so of itself."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    really = request.param == "really" and sys.platform == "linux"
+    if really and not libc.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=1m"):
+        yield folder
+        assert libc.umount2(bytes(folder), 2) == 0
+        return
+
+    def disk_usage(_: Path) -> SimpleNamespace:
+        used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return SimpleNamespace(free=max(0, 2**20 - used))
+
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", disk_usage)
+    yield folder
+
+
+@pytest.mark.parametrize("ground", ["full"], indirect=True)
+def test_a_full_disk(ground: Ground, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A checkpoint is 0.45 MB, the best weights 0.15 MB: that of step 3 has room, that of step 6 has none.
+    with pytest.raises(CheckpointError) as caught:
+        ground.train(workspace=str(small_disk))
+    checkpoints = small_disk / "runs" / "mine" / "checkpoints"
+    message = re.sub(r"0\.[45] MB needed, [0-9.]+ [kM]B available", "… needed, … available", str(caught.value))
+    assert message == (
+        f"no room for checkpoint {checkpoints}/step-00000006: … needed, … available (No space left on device); free "
+        "some space and go on with --resume; step-00000003 is still whole"
+    )
+    assert [path.name for path in checkpoints.iterdir()] == ["step-00000003"]
+    assert not (small_disk / "models").exists()
+    shutil.copytree(small_disk, ground.workspace)  # a larger disk
+    monkeypatch.undo()
+    ground.train(resume=True)
+    assert ground.outcome() == ground.expected
+
+
+def test_a_full_disk_at_the_very_end(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_folder, "sync_tree", full)
+        with pytest.raises(ModelError, match=f"^{ground.model_path}: the disk is full, .* nothing was left behind$"):
+            ground.train()
+    assert list(ground.model_path.parent.iterdir()) == []
+    _, said = ground.train(resume=True)
+    assert said[1:] == ["resuming after step 12 of 12", f"saved {ground.model_path}"]
     assert ground.outcome() == ground.expected

@@ -10,7 +10,10 @@ and adding a template (`tutelage.models.template`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+from jinja2 import TemplateError
 
 from tutelage.errors import DataError
 from tutelage.types import Conversation, Message
@@ -65,19 +68,34 @@ def _answer_ids(tokenizer: Any, answer: str, end_of_turn: int) -> tuple[list[int
     return ids[: last + 1], ids[last + 1 :]
 
 
+@lru_cache(maxsize=8)
+def _control_tokens(tokenizer: Any, template: str, named: frozenset[str | None]) -> tuple[str, ...]:
+    """The tokens that steer a chat: those with a name of their own, and the special ones that the template writes.
+
+    Other special tokens stay plain words to a user: `<filename>` is one of SmolLM2's.
+    """
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return tuple(sorted({token for token in special if token in template} | {token for token in named if token}))
+
+
 def _refuse_control_tokens(tokenizer: Any, conversation: Conversation, end_of_turn: int) -> None:
-    """A control token inside a message would end the turn or begin a sequence: the text was rendered before."""
-    controls = {tokenizer.bos_token, tokenizer.convert_ids_to_tokens(end_of_turn)} - {None}
-    source = conversation.source
+    """A control token inside a message would end the turn or begin another: the text was rendered before."""
+    end = tokenizer.convert_ids_to_tokens(end_of_turn)
+    named = frozenset({tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, end})
+    controls = _control_tokens(tokenizer, str(tokenizer.chat_template), named)
     for index, message in enumerate(conversation.messages):
-        found = next((token for token in sorted(controls) if token in message.content), None)
+        found = next((token for token in controls if token in message.content), None)
         if found is not None:
             raise DataError(
                 f"holds the control token '{found}', as text that was rendered already does; give the plain text",
-                file=source.file if source else None,
-                line=source.line if source else None,
+                **_place(conversation),
                 field=f"messages[{index}].content",
             )
+
+
+def _place(conversation: Conversation) -> dict[str, Any]:
+    source = conversation.source
+    return {"file": source.file, "line": source.line} if source else {}
 
 
 def _whole(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> Rendered:
@@ -103,17 +121,28 @@ def _turn_by_turn(tokenizer: Any, messages: Sequence[Message], end_of_turn: int)
             yield Rendered((*prompt, *trained), (False,) * len(prompt) + (True,) * len(trained))
 
 
+def _sequences(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> list[Rendered]:
+    try:
+        return [_whole(tokenizer, messages, end_of_turn)]
+    except _UnstableTemplateError:
+        return list(_turn_by_turn(tokenizer, messages, end_of_turn))
+
+
 def render_conversation(tokenizer: Any, conversation: Conversation, end_of_turn: int) -> list[Rendered]:
     """A conversation as one rendered sequence, or one a turn where the template rewrites earlier turns.
 
     `end_of_turn` is the token that closes an answer (`tutelage.models.template.end_of_turn_id`).
-    Raises DataError when a message holds the beginning-of-sequence or end-of-turn token, so was rendered before.
+    Raises DataError when a message holds a control token, so was rendered before, or when the template refuses it.
     """
     _refuse_control_tokens(tokenizer, conversation, end_of_turn)
     try:
-        return [_whole(tokenizer, conversation.messages, end_of_turn)]
-    except _UnstableTemplateError:
-        return list(_turn_by_turn(tokenizer, conversation.messages, end_of_turn))
+        return _sequences(tokenizer, conversation.messages, end_of_turn)
+    except TemplateError as error:
+        raise DataError(
+            f"the model's chat template refuses this conversation ({error}); change the conversation, or use a model "
+            "whose template takes it",
+            **_place(conversation),
+        ) from error
 
 
 def render_prompt(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> tuple[int, ...]:

@@ -193,6 +193,7 @@ def _flex_attention(
         _flex_compiled = torch.compile(flex_attention, dynamic=True) if query.is_cuda else flex_attention
 
     def cap(score: Tensor, batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        assert softcap is not None
         return torch.tanh(score / softcap) * softcap
 
     mask = _flex_mask(layout, window, layout_positions(layout, query.device))
@@ -225,7 +226,7 @@ def tree_attention(
     """
     if query.is_cuda:
         return _flex_attention(query, key, value, layout, window, scaling, softcap)
-    return _TreeAttention.apply(query, key, value, layout, window, scaling, softcap)
+    return _TreeAttention.apply(query, key, value, layout, window, scaling, softcap)  # type: ignore[no-untyped-call]
 
 
 def _transformers_attention(

@@ -27,7 +27,8 @@ logger = logging.getLogger("tutelage")
 
 def base_causal_lm(model: nn.Module) -> Any:
     """The transformers model inside a peft wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    unwrap: Any = getattr(model, "get_base_model", None)
+    return model if unwrap is None else unwrap()
 
 
 def read_head(model: nn.Module) -> Head:

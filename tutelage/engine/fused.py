@@ -95,21 +95,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": _silu, "gelu_pytor
 
 def _norm_forward(module: nn.Module, offset: float, round_first: bool) -> Callable[[Tensor], Tensor]:
     eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None) or 1e-6
-    return lambda x: _RMSNorm.apply(x, module.weight, eps, offset, round_first)
+    return lambda x: _RMSNorm.apply(x, module.weight, eps, offset, round_first)  # type: ignore[no-untyped-call]
 
 
 def _mlp_forward(module: Any, name: str) -> Callable[[Tensor], Tensor]:
     activation = ACTIVATIONS[name]
     return lambda x: module.down_proj(
-        _GatedActivation.apply(module.gate_proj(x), module.up_proj(x), activation, name.split("_", maxsplit=1)[0])
+        _GatedActivation.apply(module.gate_proj(x), module.up_proj(x), activation, name.split("_", maxsplit=1)[0])  # type: ignore[no-untyped-call]
     )
 
 
 def _embedding_forward(module: Any) -> Callable[[Tensor], Tensor]:
     scale = getattr(module, "embed_scale", None)
     if scale is None:
-        return lambda ids: _Embedding.apply(module.weight, ids)
-    return lambda ids: _Embedding.apply(module.weight, ids) * torch.as_tensor(scale).to(module.weight.dtype)
+        return lambda ids: _Embedding.apply(module.weight, ids)  # type: ignore[no-untyped-call]
+    return lambda ids: _Embedding.apply(module.weight, ids) * torch.as_tensor(scale).to(module.weight.dtype)  # type: ignore[no-untyped-call]
 
 
 def _same(module: nn.Module, replacement: Callable[[Tensor], Tensor], probe: Tensor) -> bool:

@@ -217,7 +217,7 @@ def chunked_logprobs(
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, not {temperature}")
-    logprobs, entropy = _ChunkedLogprobs.apply(
+    logprobs, entropy = _ChunkedLogprobs.apply(  # type: ignore[no-untyped-call]
         hidden, head.weight, head.bias, target_ids, head.scale, head.softcap, temperature, with_entropy
     )
     return Logprobs(logprobs, entropy if with_entropy else None)

@@ -113,14 +113,16 @@ def find_method(name: str) -> type[Any]:
 def _method_in_file(path: Path) -> type[Any]:
     if not path.is_file():
         raise ConfigError(f"there is no method file {path}; check the path")
-    before = set(METHODS)
-    spec = importlib.util.spec_from_file_location(f"tutelage_method_{path.stem}", path)
+    before = dict(METHODS)
+    name = f"tutelage_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
-    added = [name for name in METHODS if name not in before]
-    if len(added) != 1:
-        raise ConfigError(f'{path} registers {len(added)} methods; it needs exactly one class under @method("name")')
-    return METHODS[added[0]]
+    # Of this file and of this time: it may import a method to build on, and a notebook runs it again after an edit.
+    own = [cls for known, cls in METHODS.items() if cls is not before.get(known) and cls.__module__ == name]
+    if len(own) != 1:
+        raise ConfigError(f'{path} registers {len(own)} methods; it needs exactly one class under @method("name")')
+    return own[0]

@@ -149,7 +149,7 @@ def restore_rng_state(packed: Mapping[str, Any]) -> None:
 
 def _cuda_states() -> list[torch.Tensor]:
     # Asking on a machine with GPUs that this run does not use would allocate memory on each of them.
-    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    in_use: bool = torch.cuda.is_initialized()
     return torch.cuda.get_rng_state_all() if in_use else []
 
 

@@ -64,7 +64,7 @@ class TrainConfig:
     """Longest conversation, in tokens; also limited by the model's context."""
     too_long: Literal["error", "drop", "cut"] = "error"
     """What to do with a longer conversation: stop, leave it out, or cut its end off."""
-    row_tokens: int = 2048
+    row_tokens: int = 1024
     """Tokens computed at once; a step is split into such rows. Less needs less memory and changes no result."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Low-rank adapters instead of full fine-tuning."""

@@ -1,4 +1,4 @@
-"""The house: rooms import only from rooms before them, nothing runs code from data, and only two files reach the network.
+"""The house: rooms import only from rooms before them, nothing runs code from data, and two files reach the network.
 
 The walk reads every import, those inside functions and under TYPE_CHECKING included. `tutelage/__init__.py` is the door
 and belongs to no room.

@@ -28,11 +28,11 @@ class Chat:
 
     def start_over(self, system: str | None = None) -> None:
         """Forget all turns."""
-        self.turns = [Message("system", system)] if system else []
+        self.turns = [Message("system", _whole(system))] if system else []
 
     def ask(self, text: str) -> None:
         """Answer one message, printed as it is written, and remember both."""
-        turns = [*self.turns, Message("user", text)]
+        turns = [*self.turns, Message("user", _whole(text))]
         answer = stream_answer(self.loaded.model, self.loaded.tokenizer, turns, self.sampling, _emit)
         print("" if answer.stopped else " [cut off at the token limit]", flush=True)
         self.turns = [*turns, Message("assistant", answer.text)]
@@ -63,6 +63,11 @@ class Chat:
             self.ask(text)
         except KeyboardInterrupt:
             print("\n[stopped; this turn is forgotten]")
+
+
+def _whole(text: str) -> str:
+    """The text with a question mark for each byte of a command line that is no UTF-8, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _emit(piece: str) -> None:

@@ -81,13 +81,12 @@ def check(
     """
     from rich.console import Console
 
-    from tutelage.data import check_file, load_prompts, render_check
+    from tutelage.data import check_file, load_prompts
+    from tutelage.data.check_table import render_check
 
     tokenizer = _tokenizer(model, workspace) if model else None
     report = check_file(file, tokenizer=tokenizer, max_tokens=max_tokens, sealed=load_prompts("sealed"))
-    console = Console()
-    for part in render_check(report):
-        console.print(part)
+    Console().print(render_check(report))
     return 0 if report.ok else 2
 
 

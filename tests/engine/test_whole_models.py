@@ -83,12 +83,12 @@ def tree_engine(model: Any) -> TreeEngine:
 
 
 def with_adapters(model: Any) -> Any:
-    """LoRA adapters whose B is not 0, so that they matter."""
+    """LoRA adapters, always the same ones and with a B that is not 0, so that they matter."""
     adapted = add_lora(model, LoraConfig(rank=3))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
-            if "lora_B" in name:
+            if "lora_" in name:
                 parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
     return adapted
 

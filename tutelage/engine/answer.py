@@ -12,7 +12,7 @@ import torch
 
 from tutelage.data.render import render_conversation, render_prompt
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.generate import Completion, Sampling, generate, stream
+from tutelage.engine.generate import Completion, Sampling, decode, generate, stream
 from tutelage.engine.tree import Tokens, Tree, pack, split_by_budget
 from tutelage.models.template import end_of_turn_id
 from tutelage.types import Answer, Conversation, Message, Prompt
@@ -26,7 +26,7 @@ def stop_ids(tokenizer: Any) -> list[int]:
 
 
 def _decode(tokenizer: Any, completion: Completion) -> str:
-    return tokenizer.decode(list(completion.ids), skip_special_tokens=False).strip()
+    return decode(tokenizer, completion.ids).strip()
 
 
 def answer_prompts(
@@ -97,8 +97,8 @@ def nll_of_references(engine: TreeEngine, tokenizer: Any, prompts: Sequence[Prom
 
 def nll_of_texts(engine: TreeEngine, tokenizer: Any, texts: Sequence[str]) -> list[tuple[float, int]]:
     """What plain text costs the model, without any chat template: (nats, tokens) from the second token on."""
-    trees = []
-    for text in texts:
-        ids = tokenizer(text)["input_ids"][:ROW_TOKENS]
-        trees.append(Tree(Tokens.prompt(ids[:1]), (Tokens.completion(ids[1:]),)))
-    return _tree_nll(engine, trees)
+    ids = [tokenizer(text)["input_ids"][:ROW_TOKENS] for text in texts]
+    long_enough = [index for index, text_ids in enumerate(ids) if len(text_ids) > 1]
+    trees = [Tree(Tokens.prompt(ids[index][:1]), (Tokens.completion(ids[index][1:]),)) for index in long_enough]
+    found = dict(zip(long_enough, _tree_nll(engine, trees), strict=True))
+    return [found.get(index, (0.0, 0)) for index in range(len(texts))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,8 +70,9 @@ class _Embedding(torch.autograd.Function):
     """weight[ids], whose gradient goes straight into `main_grad` where there is one instead of a dense copy."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, ids: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, padding_idx: int | None) -> Tensor:
         ctx.save_for_backward(weight, ids)
+        ctx.padding_idx = padding_idx
         return functional.embedding(ids, weight)
 
     @staticmethod
@@ -78,8 +80,11 @@ class _Embedding(torch.autograd.Function):
         weight, ids = ctx.saved_tensors
         main_grad = getattr(weight, "main_grad", None)
         target = torch.zeros_like(weight) if main_grad is None else main_grad
-        target.index_add_(0, ids.flatten(), grad.flatten(0, -2).to(target.dtype))
-        return (target if main_grad is None else None), None
+        rows = grad.flatten(0, -2).to(target.dtype)
+        if ctx.padding_idx is not None:  # torch never trains the padding row by look-up
+            rows = rows.masked_fill((ids.flatten() == ctx.padding_idx)[:, None], 0.0)
+        target.index_add_(0, ids.flatten(), rows)
+        return (target if main_grad is None else None), None, None
 
 
 def _silu(x: Tensor) -> Tensor:
@@ -93,23 +98,34 @@ def _gelu_tanh(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": _silu, "gelu_pytorch_tanh": _gelu_tanh}
 
 
+def _run_norm(module: Any, eps: float, offset: float, round_first: bool, x: Tensor) -> Tensor:
+    return _RMSNorm.apply(x, module.weight, eps, offset, round_first)  # type: ignore[no-untyped-call]
+
+
+def _run_mlp(module: Any, name: str, x: Tensor) -> Tensor:
+    gate, up = module.gate_proj(x), module.up_proj(x)
+    return module.down_proj(_GatedActivation.apply(gate, up, ACTIVATIONS[name], name))  # type: ignore[no-untyped-call]
+
+
+def _run_embedding(module: Any, ids: Tensor) -> Tensor:
+    found = _Embedding.apply(module.weight, ids, module.padding_idx)  # type: ignore[no-untyped-call]
+    scale = getattr(module, "embed_scale", None)
+    return found if scale is None else found * torch.as_tensor(scale).to(module.weight.dtype)
+
+
+# Forwards are partial objects over functions of this file, not closures: a deep copy of the model then computes with
+# the copy's weights, and a model can still be saved whole.
 def _norm_forward(module: nn.Module, offset: float, round_first: bool) -> Callable[[Tensor], Tensor]:
-    eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None) or 1e-6
-    return lambda x: _RMSNorm.apply(x, module.weight, eps, offset, round_first)  # type: ignore[no-untyped-call]
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    return partial(_run_norm, module, eps, offset, round_first)
 
 
 def _mlp_forward(module: Any, name: str) -> Callable[[Tensor], Tensor]:
-    activation = ACTIVATIONS[name]
-    return lambda x: module.down_proj(
-        _GatedActivation.apply(module.gate_proj(x), module.up_proj(x), activation, name.split("_", maxsplit=1)[0])  # type: ignore[no-untyped-call]
-    )
+    return partial(_run_mlp, module, name)
 
 
 def _embedding_forward(module: Any) -> Callable[[Tensor], Tensor]:
-    scale = getattr(module, "embed_scale", None)
-    if scale is None:
-        return lambda ids: _Embedding.apply(module.weight, ids)  # type: ignore[no-untyped-call]
-    return lambda ids: _Embedding.apply(module.weight, ids) * torch.as_tensor(scale).to(module.weight.dtype)  # type: ignore[no-untyped-call]
+    return partial(_run_embedding, module)
 
 
 def _same(module: nn.Module, replacement: Callable[[Tensor], Tensor], probe: Tensor) -> bool:
@@ -160,7 +176,9 @@ def _find_norm(module: nn.Module) -> Callable[[nn.Module], Callable[[Tensor], Te
 
 
 def _is_plain_norm(module: nn.Module) -> bool:
-    return type(module).__name__.endswith("RMSNorm") and isinstance(getattr(module, "weight", None), Tensor)
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    named = type(module).__name__.endswith("RMSNorm") and isinstance(getattr(module, "weight", None), Tensor)
+    return named and isinstance(eps, float)
 
 
 def _gated_name(module: Any) -> str | None:
@@ -190,6 +208,8 @@ def fuse_layers(model: nn.Module) -> dict[str, int]:
     counts = {"norm": 0, "mlp": 0, "embedding": 0}
     norms: dict[tuple[type, torch.Size], Any] = {}
     for module in model.modules():
+        if isinstance(vars(module).get("forward"), partial):  # done by an earlier engine on this model
+            continue
         if _is_plain_norm(module):
             key = (type(module), next(module.parameters()).shape)
             if key not in norms:

@@ -6,7 +6,9 @@ Leaves out logprobs of what was sampled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,8 +30,6 @@ class Sampling:
     """Draw only from the most probable tokens that together have this probability."""
     top_k: int = 0
     """Draw only from this many most probable tokens; 0 = all."""
-    repetition_penalty: float = 1.0
-    """Above 1, tokens that stand in the text already become less probable."""
     seed: int = 0
     """Seed of the draws."""
 
@@ -40,8 +40,8 @@ class Sampling:
             raise ConfigError(f"--temperature is {self.temperature}; it must be 0 or more")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"--top-p is {self.top_p}; it must be above 0 and at most 1")
-        if self.top_k < 0 or self.repetition_penalty <= 0:
-            raise ConfigError("--top-k must be 0 or more and --repetition-penalty above 0")
+        if self.top_k < 0:
+            raise ConfigError(f"--top-k is {self.top_k}; it must be 0 or more")
 
 
 class Completion(NamedTuple):
@@ -51,24 +51,43 @@ class Completion(NamedTuple):
     """True when the model ended by itself, False when the limit cut it off."""
 
 
-def _arguments(sampling: Sampling, stop_ids: Sequence[int], pad_id: int) -> dict[str, Any]:
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of sampled ids as it is: control tokens visible, no blank tidied away."""
+    return tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _arguments(sampling: Sampling, stop_ids: Sequence[int], pad_id: int, room: int) -> dict[str, Any]:
     drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
     greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     return {
         **(drawn if sampling.temperature > 0 else greedy),
-        "max_new_tokens": sampling.max_new_tokens,
-        "repetition_penalty": sampling.repetition_penalty,
+        "max_new_tokens": min(sampling.max_new_tokens, room),
         "eos_token_id": list(stop_ids),
         "pad_token_id": pad_id,
         "use_cache": True,
     }
 
 
-def _check_room(model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
+def _room(model: Any, prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that still fit into the context after the longest prompt. Raises ConfigError when there are none."""
+    context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
     longest = max(map(len, prompts), default=0)
-    if context and longest + 1 > context:
+    if longest + 1 > context:
         raise ConfigError(f"a prompt has {longest} tokens and the model's context is {context}; shorten the prompt")
+    return context - longest
+
+
+@contextmanager
+def _ready(model: Any, seed: int) -> Iterator[None]:
+    """Evaluation mode, ordinary attention, no gradients, and draws of the seed; all put back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.random.fork_rng(), torch.inference_mode(), ordinary_attention(model):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        model.train(was_training)
 
 
 def generate(
@@ -87,22 +106,16 @@ def generate(
     as it was; the same seed, batch size and prompts give the same draws. Raises ConfigError for a prompt that fills
     the context.
     """
-    _check_room(model, prompts, sampling)
+    _room(model, prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     results: dict[int, Completion] = {}
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.random.fork_rng(), torch.inference_mode(), ordinary_attention(model):
-            torch.manual_seed(sampling.seed)
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                batch = _generate_batch(model, [prompts[index] for index in chosen], sampling, stop_ids, pad_id)
-                results |= dict(zip(chosen, batch, strict=True))
-                if progress is not None:
-                    progress(len(chosen))
-    finally:
-        model.train(was_training)
+    with _ready(model, sampling.seed):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = _generate_batch(model, [prompts[index] for index in chosen], sampling, stop_ids, pad_id)
+            results |= dict(zip(chosen, batch, strict=True))
+            if progress is not None:
+                progress(len(chosen))
     return [results[index] for index in range(len(prompts))]
 
 
@@ -116,7 +129,9 @@ def _generate_batch(
         ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
         mask[row, longest - len(prompt) :] = 1
     output = model.generate(
-        input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **_arguments(sampling, stop_ids, pad_id)
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        **_arguments(sampling, stop_ids, pad_id, _room(model, prompts)),
     )
     return [_completion(row, stop_ids) for row in output[:, longest:].tolist()]
 
@@ -140,13 +155,13 @@ class _Pieces:
             self.prompt_seen = True
             return
         self.ids += [token for token in value.flatten().tolist() if token not in self.stop_ids]
-        text = self.tokenizer.decode(self.ids, skip_special_tokens=False)
+        text = decode(self.tokenizer, self.ids)
         if not text.endswith("\ufffd"):  # the rest of a character is still to come
             self.emit(text[self.shown :])
             self.shown = len(text)
 
     def end(self) -> None:
-        text = self.tokenizer.decode(self.ids, skip_special_tokens=False)
+        text = decode(self.tokenizer, self.ids)
         if len(text) > self.shown:
             self.emit(text[self.shown :])
 
@@ -162,13 +177,12 @@ def stream(
     emit: Callable[[str], None],
 ) -> Completion:
     """One answer, its text handed to `emit` piece by piece as it is sampled."""
-    _check_room(model, [prompt], sampling)
+    room = _room(model, [prompt])
     pieces = _Pieces(tokenizer, stop_ids, emit)
     ids = torch.tensor([list(prompt)], device=model.device)
-    with torch.random.fork_rng(), torch.inference_mode(), ordinary_attention(model):
-        torch.manual_seed(sampling.seed)
+    with _ready(model, sampling.seed):
         output = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), streamer=pieces,
-            **_arguments(sampling, stop_ids, pad_id),
+            **_arguments(sampling, stop_ids, pad_id, room),
         )  # fmt: skip
     return _completion(output[0, len(prompt) :].tolist(), stop_ids)

@@ -88,6 +88,7 @@ def _forward_chunk(
     """(logprobs, lse, kept, entropy) of one chunk; `kept` marks vocabulary rows that matter to some token."""
     num_vocab = head.weight.shape[0]
     target_logits = _target_logits(hidden, head, targets, temperature)
+    exact = target_logits.clone()  # a tile may round a product differently; both sides of a logprob must agree
     lse = torch.full_like(target_logits, -math.inf)
     mean_logit = torch.zeros_like(lse) if with_entropy else None
     kept = torch.ones(num_vocab, dtype=torch.bool, device=hidden.device)
@@ -102,13 +103,15 @@ def _forward_chunk(
             # Sum and target logit are lower bounds of the final lse, so this keeps a superset of the rows that matter.
             scale = (tile_lse - torch.maximum(new_lse, target_logits)).exp()
             kept[rows] = share.mul_(scale[:, None]).amax(0) > tail
+        inside = ((targets >= rows.start) & (targets < rows.stop)).nonzero().squeeze(1)
+        exact[inside] = logits[inside, targets[inside] - start].float()
         if mean_logit is not None:
             part = (torch.softmax(logits.float(), -1) * logits).sum(-1)
             mean_logit = mean_logit * (lse - new_lse).exp() + part * (tile_lse - new_lse).exp()
         lse = new_lse
     kept[targets] = True
     entropy = None if mean_logit is None else lse - mean_logit
-    return target_logits - lse, lse, kept, entropy
+    return (exact - lse).clamp_(max=0.0), lse, kept, entropy
 
 
 def _add_rows(buffer: Tensor, rows: slice | Tensor, values: Tensor) -> None:

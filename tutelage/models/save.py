@@ -25,6 +25,7 @@ from tutelage.models.template import set_generation_tokens
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HUB_SNAPSHOT = re.compile(r"models--([^/]+)--([^/]+)/snapshots/[^/]+$")
 _LONGEST_NAME = 100
+_LONG_LIST = 1000
 _NOTICES = ("NOTICE*", "LICENSE*", "*TERMS*")
 
 
@@ -113,15 +114,20 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Save the tokenizer so that it also loads fast.
 
     transformers reads tokenizer.json a second time, in Python, for the list of added tokens unless the config has one,
-    which takes seconds for Gemma's 262,144 tokens. The list is complete in tokenizer.json, so the named ones do here.
+    which takes seconds for Gemma's 262,144 tokens. The list must be complete: some classes (Qwen's) build their tokenizer
+    from it and would take a token that is missing for ordinary text. Only where tokenizer.json is read as it is will a
+    few of Gemma's 6,414 added tokens do.
     """
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer.save_pretrained(folder)
     config_file = folder / "tokenizer_config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     if "added_tokens_decoder" in config or not (folder / "tokenizer.json").is_file():
         return
     added = tokenizer.added_tokens_decoder
-    named = {token_id: added[token_id] for token_id in sorted(set(tokenizer.all_special_ids))}
+    shortened = type(tokenizer) is PreTrainedTokenizerFast and len(added) > _LONG_LIST
+    listed = sorted(set(tokenizer.all_special_ids) if shortened else added)
     config["added_tokens_decoder"] = {
         str(token_id): {
             "content": token.content,
@@ -131,7 +137,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
             "single_word": token.single_word,
             "special": token.special,
         }
-        for token_id, token in named.items()
+        for token_id, token in ((token_id, added[token_id]) for token_id in listed)
     }
     config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

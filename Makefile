@@ -18,10 +18,10 @@ demo: install
 	$(BIN)/tutelage demo
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 test-fast: install
-	$(BIN)/pytest -m 'not slow and not starter' -x
+	$(BIN)/pytest -n 2 -m 'not slow and not starter' -x
 
 check: install
 	$(BIN)/ruff check .

@@ -51,9 +51,6 @@ CONTESTANTS = {
     "trl-bf16-flat": Contestant(
         "TRL: bf16 weights, no checkpointing, padding-free", BF16 | {"padding_free": True, "max_length": None}
     ),
-    "trl-bf16-compiled": Contestant(
-        "TRL: bf16 weights, no checkpointing, torch.compile", BF16 | {"torch_compile": True}
-    ),
     "naive": Contestant("a plain transformers loop: bf16 weights, padded batch, full logits, torch AdamW"),
 }
 

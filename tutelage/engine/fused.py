@@ -116,7 +116,7 @@ def _run_embedding(module: Any, ids: Tensor) -> Tensor:
 # Forwards are partial objects over functions of this file, not closures: a deep copy of the model then computes with
 # the copy's weights, and a model can still be saved whole.
 def _norm_forward(module: nn.Module, offset: float, round_first: bool) -> Callable[[Tensor], Tensor]:
-    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    eps: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     return partial(_run_norm, module, eps, offset, round_first)
 
 

@@ -114,9 +114,9 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Save the tokenizer so that it also loads fast.
 
     transformers reads tokenizer.json a second time, in Python, for the list of added tokens unless the config has one,
-    which takes seconds for Gemma's 262,144 tokens. The list must be complete: some classes (Qwen's) build their tokenizer
-    from it and would take a token that is missing for ordinary text. Only where tokenizer.json is read as it is will a
-    few of Gemma's 6,414 added tokens do.
+    which takes seconds for Gemma's 262,144 tokens. The list must be complete: some classes (Qwen's) build their
+    tokenizer from it and would take a token that is missing for ordinary text. Only where tokenizer.json is read as it
+    is will a few of Gemma's 6,414 added tokens do.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -127,7 +127,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         return
     added = tokenizer.added_tokens_decoder
     shortened = type(tokenizer) is PreTrainedTokenizerFast and len(added) > _LONG_LIST
-    listed = sorted(set(tokenizer.all_special_ids) if shortened else added)
+    listed = set(tokenizer.all_special_ids if shortened else added)
     config["added_tokens_decoder"] = {
         str(token_id): {
             "content": token.content,
@@ -137,7 +137,8 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
             "single_word": token.single_word,
             "special": token.special,
         }
-        for token_id, token in ((token_id, added[token_id]) for token_id in listed)
+        for token_id, token in sorted(added.items())
+        if token_id in listed
     }
     config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

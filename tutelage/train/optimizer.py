@@ -59,7 +59,7 @@ class MasterAdamW:
             master = self.masters[name]
             master.grad = self.gradients[name]
             parameter.main_grad = master.grad  # type: ignore[attr-defined]
-            parameter.register_post_accumulate_grad_hook(_move_to_main_grad)  # type: ignore[no-untyped-call]
+            parameter.register_post_accumulate_grad_hook(_move_to_main_grad)
             self.optimizer.state[master] = {
                 "step": torch.tensor(0.0, dtype=torch.float32),
                 "exp_avg": torch.zeros_like(master),

@@ -113,7 +113,11 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The configuration that the run was created with."""
-        config: dict[str, Any] = json.loads((self.path / "config.json").read_bytes())
+        file = self.path / "config.json"
+        try:
+            config: dict[str, Any] = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise ConfigError(f"{file} is damaged ({error}); restore it from a copy, or start a new run") from error
         return config
 
     def read_metrics(self) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from common import HERE, ROOT, machine, markdown_table, parameter_counts, run_ch
 from sft_contestants import CONTESTANTS, MAX_TOKENS
 
 LINE_UP = {
-    "starter-chat": ("ours", "trl-default", "trl-bf16"),
+    "starter-chat": ("ours", "trl-default", "trl-bf16", "trl-bf16-flat"),
     "starter-base": ("ours", "trl-default", "trl-bf16", "naive"),
 }
 SHARED = ("model", "data", "steps", "warmup_steps", "rounds", "batch_size", "learning_rate", "seed")

@@ -244,7 +244,15 @@ def test_what_is_left_out_stays_within_the_bound(num_tokens: int, monkeypatch: p
     assert ((hidden_grad - whole_hidden_grad).norm(dim=1) <= bound * largest_stretch + rounding).all()
 
 
+def test_an_improbable_target_is_never_left_out() -> None:
+    # Logits 0 and, nine times, -20: p(target) = 2e-9, far below the threshold, and its logit's gradient is 1 - p.
+    weight = torch.tensor([[0.0]] + [[-20.0]] * 9).bfloat16().requires_grad_()
+    weight.main_grad = torch.zeros(10, 1)
+    chunked_logprobs(torch.ones(1, 1).bfloat16(), Head(weight), torch.tensor([4])).logprobs.sum().backward()
+    assert weight.main_grad.flatten().tolist() == [-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+
 def test_fp32_leaves_out_nothing() -> None:
     weight = torch.tensor([[0.0], [-30.0], [-40.0]], requires_grad=True)
     chunked_logprobs(torch.ones(1, 1), Head(weight), torch.tensor([0])).logprobs.sum().backward()
-    assert weight.grad[1:].flatten().tolist() == pytest.approx([-math.exp(-30), -math.exp(-40)], rel=1e-4)
+    assert weight.grad[1:].flatten().tolist() == pytest.approx([-math.exp(-30), -math.exp(-40)], rel=1e-4, abs=0)

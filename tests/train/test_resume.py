@@ -29,6 +29,8 @@ from tutelage.train import api, checkpoint, run_folder
 from tutelage.train.config import build_config
 from tutelage.train.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow  # every test kills real processes
+
 TIMING = ("step_seconds", "tokens_per_second", "seconds")
 QUESTIONS = ("What is it?", "Write a list of three things.", "How do you clean a pan?", "Is it cold and dry?")
 PAIRS = [

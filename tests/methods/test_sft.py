@@ -11,7 +11,7 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from tutelage.data.render import Rendered, render_conversation
-from tutelage.engine.forward import TreeEngine
+from tutelage.engine.forward import TreeEngine, padded_logprobs
 from tutelage.engine.generate import Sampling, generate
 from tutelage.engine.tree import Tokens, Tree, pack
 from tutelage.methods.registry import Loss, LossBatch
@@ -114,6 +114,21 @@ def test_one_row_of_eight_is_eight_rows_of_one(family: str) -> None:
         assert not torch.equal(value, start[name]), name
         torch.testing.assert_close(split[name], value, rtol=1e-4, atol=2e-5)
         torch.testing.assert_close(uneven[name], value, rtol=1e-4, atol=2e-5)
+
+
+def test_two_steps_are_those_of_torchs_own_optimiser(family: str) -> None:
+    """Mean loss over all tokens by the padded path, autograd's gradients, torch's clipping and AdamW."""
+    trees = unequal_trees()
+    found, _ = trained(family, [trees[:3], trees[3:]], eps=1e-3)
+    model, batch = tiny_model(family).train(), pack(trees)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, eps=1e-3, weight_decay=0.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (-padded_logprobs(model, batch).logprobs.mean()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
 
 
 def test_the_mean_over_all_tokens_is_not_the_mean_of_row_means() -> None:

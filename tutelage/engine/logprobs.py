@@ -6,8 +6,9 @@ weight goes straight into the optimiser's fp32 buffer where the weight has one (
 vocabulary-sized buffer exists.
 
 In bf16 the backward pass leaves out vocabulary rows whose probability is below 2^-18 for every token of the
-chunk: the gradient left out has an L2 norm of at most 2^-9 a token, and a tenth of that on real text, below
-bf16's own rounding (docs/decisions/004-head-tail.md). In fp32 nothing is left out. Leaves out: which tokens are
+chunk: the *logits'* gradient left out has an L2 norm of at most 2^-9 a token. Errors in the hidden states can exceed
+rounding, and AdamW makes the embedding's update visibly another: docs/decisions/004-head-tail.md has the numbers.
+In fp32 nothing is left out. Leaves out: which tokens are
 trained and what is done with their logprobs (`methods`).
 """
 

@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 import tutelage
 from tutelage.errors import ConfigError, DataError, ModelError, TutelageError
+from tutelage.methods import registry
 from tutelage.models.load import load_model
 from tutelage.models.template import end_of_turn_id, ensure_chat_template
-from tutelage.train import api
+from tutelage.train import api, prepare
 from tutelage.train.config import build_config
 from tutelage.train.dropout import disable_dropout, dropout_line
 from tutelage.train.loop import Loop
@@ -441,7 +442,7 @@ def test_a_run_of_that_name_is_there_already(tmp_path: Path, tiny_llama: Path, m
     monkeypatch.setattr(Loop, "run", crash)
     with pytest.raises(MemoryError):
         train(tmp_path, tiny_llama)
-    monkeypatch.setattr(api, "_load", None)  # said at once, before the model is loaded
+    monkeypatch.setattr(prepare, "load_for_training", None)  # said at once, before the model is loaded
     with pytest.raises(ConfigError) as caught:
         train(tmp_path, tiny_llama)
     path = tmp_path / "workspace" / "runs" / "mine"
@@ -449,13 +450,14 @@ def test_a_run_of_that_name_is_there_already(tmp_path: Path, tiny_llama: Path, m
 
 
 def test_bad_data_is_found_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_load", None)
+    monkeypatch.setattr(prepare, "load_for_training", None)
     config = build_config({"model": "m", "data": "nowhere.jsonl", "out": "o", "workspace": tmp_path})
     with pytest.raises(DataError, match="nowhere"):
         api.train("sft", config)
 
 
-def test_a_method_of_ones_own(tmp_path: Path, tiny_llama: Path) -> None:
+def test_a_method_of_ones_own(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))  # it is gone again after this test
     file = tmp_path / "halved.py"
     file.write_text(
         "from tutelage.methods.registry import Loss, method\n"

@@ -129,13 +129,14 @@ def train(
     wanted = {"method": method_name, **flatten(config)}
     _check_run_folder(config, path, wanted)
     records = method.read(config.data if source is None else source)  # bad data is found before a model is loaded
-    loaded, tokenizer = _load(config, say)
     from tutelage.train.dataset import make_dataset, token_limit
+    from tutelage.train.prepare import load_for_training, prepare, sampler
 
-    dataset = make_dataset(config, method, tokenizer, token_limit(config, loaded.model), records, say)
-    engine, optimizer = _prepare(loaded.model, config)
+    model, tokenizer = load_for_training(config, say)
+    dataset = make_dataset(config, method, tokenizer, token_limit(config, model), records, say)
+    engine, optimizer = prepare(model, config)
     rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
-    samples = _sampler(config, engine.model, tokenizer) if config.num_samples else None
+    samples = sampler(config, engine.model, tokenizer) if config.num_samples else None
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
         loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, samples, say, quiet)
         if not _run(loop, config):
@@ -155,44 +156,6 @@ def _resume_command(method_name: str, config: TrainConfig) -> str:
     return f"tutelage train {method_name} --out {config.out}{elsewhere} --resume"
 
 
-def _load(config: TrainConfig, say: Callable[[str], None]) -> tuple[Any, Any]:
-    from tutelage.models.load import load_model
-    from tutelage.models.template import ensure_chat_template, ensure_pad_token
-    from tutelage.train.dropout import disable_dropout, dropout_line
-
-    dtype = "bfloat16" if config.precision == "bf16" else "float32"
-    loaded = load_model(
-        config.model, workspace=config.workspace, dtype=dtype, trust_remote_code=config.trust_remote_code, progress=say
-    )
-    if ensure_chat_template(loaded.tokenizer):
-        say(f"{config.model} has no chat template; it gets ours")
-    ensure_pad_token(loaded.tokenizer)
-    if turned_off := disable_dropout(loaded.model):
-        say(dropout_line(turned_off))
-    return loaded, loaded.tokenizer
-
-
-def _prepare(model: Any, config: TrainConfig) -> tuple[Any, Any]:
-    """The engine and the optimiser, with fresh weights drawn from the run's seed."""
-    import torch
-
-    from tutelage.engine.forward import TreeEngine
-    from tutelage.engine.memory import keep_freed_memory
-    from tutelage.train.optimizer import AdamWSettings, MasterAdamW
-
-    keep_freed_memory()
-    torch.manual_seed(config.seed)
-    dtype = model.dtype
-    model = _adapted(model, config)
-    engine = TreeEngine(model)
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if hasattr(model, "peft_config"):
-            model.enable_input_require_grads()
-    settings = AdamWSettings(config.beta1, config.beta2, config.adam_eps, config.weight_decay)
-    return engine, MasterAdamW(model, settings, compute_dtype=dtype)
-
-
 def _make_loop(
     config: TrainConfig, method: Any, engine: Any, optimizer: Any, dataset: Any, folder: RunFolder, rate: float,
     samples: Callable[[], list[Mapping[str, Any]]] | None, say: Callable[[str], None], quiet: bool,
@@ -203,21 +166,6 @@ def _make_loop(
     if config.resume:
         loop.restore()
     return loop
-
-
-def _adapted(model: Any, config: TrainConfig) -> Any:
-    """The model with every weight trainable, or with fresh adapters, or with the adapter it was loaded with."""
-    from tutelage.models.adapt import add_lora
-
-    if config.lora.rank:
-        return add_lora(model, config.lora)
-    if hasattr(model, "peft_config"):
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_("lora_" in name)
-        return model
-    if config.merge_lora:
-        raise ConfigError(f"--merge-lora: {config.model} has no adapter to merge; give --lora.rank 16, or leave it out")
-    return model.requires_grad_(True)
 
 
 def _run(loop: Loop, config: TrainConfig) -> bool:
@@ -244,29 +192,6 @@ def _open_trackers(loop: Loop, config: TrainConfig) -> Sequence[Tracker]:
             with contextlib.suppress(OSError):
                 folder.path.parent.rmdir()
         raise
-
-
-def _sampler(config: TrainConfig, model: Any, tokenizer: Any) -> Callable[[], list[Mapping[str, Any]]]:
-    """Answers to the first sealed prompts that have room in the model's context."""
-    from tutelage.data.load import load_prompts
-    from tutelage.data.render import render_prompt
-    from tutelage.engine.answer import answer_prompts
-    from tutelage.engine.generate import Sampling
-    from tutelage.models.template import end_of_turn_id
-
-    end = end_of_turn_id(tokenizer)
-    room = (getattr(model.config, "max_position_embeddings", None) or sys.maxsize) - config.sample_tokens
-    fitting = [p for p in load_prompts("sealed") if len(render_prompt(tokenizer, p.messages, end)) <= room]
-    prompts = fitting[: config.num_samples]
-
-    def take() -> list[Mapping[str, Any]]:
-        answers = answer_prompts(model, tokenizer, prompts, Sampling(max_new_tokens=config.sample_tokens))
-        return [
-            {"prompt": prompt.messages[-1].content, "answer": answer.text, "stopped": answer.stopped}
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
-
-    return take
 
 
 def _save(loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, model_path: Path) -> None:

@@ -251,7 +251,7 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str)]:
             raise TypeError(f"a state's keys are texts, but {odd[0]!r} would come back as a text")
-        return {key: _jsonable(item) for key, item in value.items()}
+        return {f"${key}" if key.startswith("$") else key: _jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_jsonable(item) for item in value]
     return value
@@ -340,7 +340,9 @@ def _read(path: Path, step: int) -> Checkpoint:
 
 
 def _restored(item: dict[str, Any]) -> Any:
-    return float(item["$float"]) if item.keys() == {"$float"} else item
+    if item.keys() == {"$float"}:
+        return float(item["$float"])
+    return {key.removeprefix("$"): value for key, value in item.items()}  # a "$" of one's own was written as two
 
 
 # Removing

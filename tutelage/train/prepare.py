@@ -1,0 +1,86 @@
+"""What a run works on: the model and its tokenizer, the engine and the optimiser, and answers to look at on the way.
+
+Leaves out data (`dataset`) and the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+
+from tutelage.data.load import load_prompts
+from tutelage.data.render import render_prompt
+from tutelage.engine.answer import answer_prompts
+from tutelage.engine.forward import TreeEngine
+from tutelage.engine.generate import Sampling
+from tutelage.engine.memory import keep_freed_memory
+from tutelage.errors import ConfigError
+from tutelage.models.adapt import add_lora
+from tutelage.models.load import load_model
+from tutelage.models.template import end_of_turn_id, ensure_chat_template, ensure_pad_token
+from tutelage.train.config import TrainConfig
+from tutelage.train.dropout import disable_dropout, dropout_line
+from tutelage.train.optimizer import AdamWSettings, MasterAdamW
+
+
+def load_for_training(config: TrainConfig, say: Callable[[str], None]) -> tuple[Any, Any]:
+    """(model, tokenizer) with a chat template, a pad token and no dropout of the model's own."""
+    dtype = "bfloat16" if config.precision == "bf16" else "float32"
+    loaded = load_model(
+        config.model, workspace=config.workspace, dtype=dtype, trust_remote_code=config.trust_remote_code, progress=say
+    )
+    if ensure_chat_template(loaded.tokenizer):
+        say(f"{config.model} has no chat template; it gets ours")
+    ensure_pad_token(loaded.tokenizer)
+    if turned_off := disable_dropout(loaded.model):
+        say(dropout_line(turned_off))
+    return loaded.model, loaded.tokenizer
+
+
+def prepare(model: Any, config: TrainConfig) -> tuple[TreeEngine, MasterAdamW]:
+    """The engine and the optimiser, with fresh weights drawn from the run's seed."""
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    dtype = model.dtype
+    model = _adapted(model, config)
+    engine = TreeEngine(model)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if hasattr(model, "peft_config"):
+            model.enable_input_require_grads()
+    settings = AdamWSettings(config.beta1, config.beta2, config.adam_eps, config.weight_decay)
+    return engine, MasterAdamW(model, settings, compute_dtype=dtype)
+
+
+def _adapted(model: Any, config: TrainConfig) -> Any:
+    """The model with every weight trainable, or with fresh adapters, or with the adapter it was loaded with."""
+    if config.lora.rank:
+        return add_lora(model, config.lora)
+    if hasattr(model, "peft_config"):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        return model
+    if config.merge_lora:
+        raise ConfigError(f"--merge-lora: {config.model} has no adapter to merge; give --lora.rank 16, or leave it out")
+    return model.requires_grad_(True)
+
+
+def sampler(config: TrainConfig, model: Any, tokenizer: Any) -> Callable[[], list[Mapping[str, Any]]]:
+    """Answers to the first sealed prompts that have room in the model's context."""
+    end = end_of_turn_id(tokenizer)
+    room = (getattr(model.config, "max_position_embeddings", None) or sys.maxsize) - config.sample_tokens
+    fitting = (p for p in load_prompts("sealed") if len(render_prompt(tokenizer, p.messages, end)) <= room)
+    prompts = list(islice(fitting, config.num_samples))
+
+    def take() -> list[Mapping[str, Any]]:
+        answers = answer_prompts(model, tokenizer, prompts, Sampling(max_new_tokens=config.sample_tokens))
+        return [
+            {"prompt": prompt.messages[-1].content, "answer": answer.text, "stopped": answer.stopped}
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+    return take

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from tutelage import __version__
+from tutelage.engine.memory import bound_kernel_cache
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.train.config import TrainConfig
 
@@ -355,6 +356,7 @@ def _run(tokens: list[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `tutelage` command."""
     _replace_what_cannot_be_encoded()
+    bound_kernel_cache()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
     except (TutelageError, CycloptsError) as error:

@@ -127,6 +127,46 @@ def test_gated_activations_are_bit_equal_in_bf16(make: Callable[[], nn.Module]) 
     assert torch.equal(fused(x), original(x))
 
 
+def saved_bytes(module: nn.Module, x: Tensor) -> int:
+    """What the backward pass keeps besides the parameters."""
+    kept: dict[int, int] = {}
+    own = {parameter.data_ptr() for parameter in module.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in own:
+            kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module(x)
+    return sum(kept.values())
+
+
+def test_a_gated_mlp_keeps_its_input_and_two_products() -> None:
+    _, fused = fused_twin(mlp_silu, "mlp")
+    x = hidden(32).requires_grad_()
+    inner = fused.up_proj.out_features
+    assert saved_bytes(fused, x) == 4 * 10 * (32 + 2 * inner)  # fp32, 2 x 5 tokens
+
+
+def test_a_gated_mlp_whose_last_matrix_has_a_bias_is_right_too() -> None:
+    def make() -> nn.Module:
+        module = mlp_silu()
+        module.down_proj = nn.Linear(module.down_proj.in_features, 32)
+        return shaken(module)
+
+    assert_same(*fused_twin(make, "mlp"), 0.3 * hidden(32))
+
+
+def test_frozen_weights_of_a_gated_mlp_get_no_gradient() -> None:
+    original, fused = fused_twin(mlp_gelu, "mlp")
+    x, y = hidden(32).requires_grad_(), hidden(32).requires_grad_()
+    original(x).sum().backward()
+    fused.requires_grad_(False)(y).sum().backward()
+    torch.testing.assert_close(y.grad, x.grad)
+    assert all(parameter.grad is None for parameter in fused.parameters())
+
+
 def plain_embedding() -> nn.Module:
     return shaken(nn.Embedding(50, 12))
 

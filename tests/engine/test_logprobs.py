@@ -174,7 +174,7 @@ def test_temperature_must_be_above_zero(temperature: float) -> None:
         chunked_logprobs(hidden, head, targets, temperature=temperature)
 
 
-# bf16 and the tail that its backward pass leaves out ------------------------------------------------------------------
+# bf16 -----------------------------------------------------------------------------------------------------------------
 
 
 def peaked(num_tokens: int = 40, vocab: int = 2000, dim: int = 32, seed: int = 0) -> tuple[Tensor, Head, Tensor]:
@@ -184,10 +184,6 @@ def peaked(num_tokens: int = 40, vocab: int = 2000, dim: int = 32, seed: int = 0
     hidden = (1.2 * torch.randn(num_tokens, dim, generator=generator)).bfloat16().requires_grad_()
     logits = hidden.float() @ weight.float().T
     return hidden, Head(weight), torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
-
-
-def probabilities(hidden: Tensor, head: Head) -> Tensor:
-    return (hidden @ head.weight.T).float().softmax(-1).detach()
 
 
 def head_gradients(hidden: Tensor, head: Head, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,43 +212,61 @@ def test_no_token_is_more_than_certain(dtype: torch.dtype) -> None:
     assert chunked_logprobs(hidden, certain, likeliest).logprobs.max() <= 0
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_bf16_leaves_out_only_rows_that_no_token_of_the_chunk_needs(seed: int) -> None:
-    hidden, head, targets = peaked(num_tokens=4, seed=seed)
-    _, weight_grad = head_gradients(hidden, head, targets)
-    left_out = ~weight_grad.any(-1)
-    assert 0.2 < left_out.float().mean() < 0.9
-    assert not left_out[targets].any()
-    tail = probabilities(hidden, head)[:, left_out]
-    assert tail.max() <= engine_logprobs.TAIL_PROBABILITY
-    # Each p is at most tau and they add up to at most 1, so by token their L2 norm is at most sqrt(tau).
-    assert tail.norm(dim=1).max() <= math.sqrt(engine_logprobs.TAIL_PROBABILITY)
-
-
 @pytest.mark.parametrize("num_tokens", [1, 4, 40])
-def test_what_is_left_out_stays_within_the_bound(num_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    bound = math.sqrt(engine_logprobs.TAIL_PROBABILITY)  # L2 norm a token, on the logits
+def test_bf16_gradients_are_those_of_the_whole_vocabulary(num_tokens: int) -> None:
     hidden, head, targets = peaked(num_tokens)
     hidden_grad, weight_grad = head_gradients(hidden, head, targets)
-    monkeypatch.setattr(engine_logprobs, "TAIL_PROBABILITY", 0.0)
-    whole_hidden_grad, whole_weight_grad = head_gradients(hidden, head, targets)
-    assert not torch.equal(weight_grad, whole_weight_grad)
-    # What is missing on the logits is carried on by the other factor of each product: hidden state or weight.
-    assert (weight_grad - whole_weight_grad).norm() <= bound * hidden.float().norm(dim=1).sum()
-    largest_stretch = torch.linalg.matrix_norm(head.weight.float(), 2)
-    rounding = 2.0**-8 * whole_hidden_grad.norm(dim=1)  # the hidden states' gradients are bf16
-    assert ((hidden_grad - whole_hidden_grad).norm(dim=1) <= bound * largest_stretch + rounding).all()
+    # By the book in fp32, from the logits that bf16 gives.
+    logits = (hidden @ head.weight.T).float().detach()
+    slope = torch.nn.functional.one_hot(targets, logits.shape[1]) - logits.softmax(-1)
+    for found, right in ((hidden_grad, slope @ head.weight.float()), (weight_grad, slope.T @ hidden.float())):
+        assert (found - right).norm() <= 2.0**-7 * right.norm()
+    assert weight_grad.any(-1).all()
 
 
-def test_an_improbable_target_is_never_left_out() -> None:
-    # Logits 0 and, nine times, -20: p(target) = 2e-9, far below the threshold, and its logit's gradient is 1 - p.
+def test_an_improbable_row_gets_its_small_gradient() -> None:
+    # Logits 0 and, nine times, -20: p(target) = e^-20 = 2.06e-9, and its logit's gradient is 1 - p.
     weight = torch.tensor([[0.0]] + [[-20.0]] * 9).bfloat16().requires_grad_()
     weight.main_grad = torch.zeros(10, 1)
     chunked_logprobs(torch.ones(1, 1).bfloat16(), Head(weight), torch.tensor([4])).logprobs.sum().backward()
-    assert weight.main_grad.flatten().tolist() == [-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    small = -math.exp(-20)
+    expected = [-1.0, small, small, small, 1.0, small, small, small, small, small]
+    assert weight.main_grad.flatten().tolist() == pytest.approx(expected, rel=2.0**-8)
 
 
-def test_fp32_leaves_out_nothing() -> None:
-    weight = torch.tensor([[0.0], [-30.0], [-40.0]], requires_grad=True)
-    chunked_logprobs(torch.ones(1, 1), Head(weight), torch.tensor([0])).logprobs.sum().backward()
-    assert weight.grad[1:].flatten().tolist() == pytest.approx([-math.exp(-30), -math.exp(-40)], rel=1e-4, abs=0)
+# Products that are kept for the backward pass -------------------------------------------------------------------------
+# 40 tokens in chunks of 5 over 2000 rows in tiles of 7: a tile's products in bf16 are 70 bytes, 40 in the last tile.
+@pytest.mark.parametrize("kept_bytes", [0, 69, 70, 5000, 10**9])
+def test_keeping_products_changes_no_bit(kept_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, head, targets = peaked()
+    monkeypatch.setattr(engine_logprobs, "KEPT_BYTES", kept_bytes)
+    found = head_gradients(hidden, head, targets)
+    monkeypatch.setattr(engine_logprobs, "KEPT_BYTES", 0)
+    expected = head_gradients(hidden, head, targets)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def kept_bytes(logprobs: Tensor) -> list[int]:
+    return [sum(products.nbytes for products in chunk) for chunk in logprobs.grad_fn.kept]
+
+
+def test_no_more_products_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, head, targets = peaked(num_tokens=10, vocab=21)
+    for room, expected in ((0, [0, 0]), (150, [140, 0]), (300, [210, 70]), (10**6, [210, 210])):
+        monkeypatch.setattr(engine_logprobs, "KEPT_BYTES", room)
+        assert kept_bytes(chunked_logprobs(hidden, head, targets).logprobs) == expected
+
+
+def test_kept_products_are_gone_after_the_backward_pass() -> None:
+    hidden, head, targets = peaked(num_tokens=10, vocab=21)
+    logprobs = chunked_logprobs(hidden, head, targets).logprobs
+    (first,) = torch.autograd.grad(logprobs.sum(), hidden, retain_graph=True)
+    assert kept_bytes(logprobs) == [0, 0]
+    (second,) = torch.autograd.grad(logprobs.sum(), hidden)
+    assert torch.equal(first, second)
+
+
+def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
+    hidden, head, targets = peaked(num_tokens=10, vocab=21)
+    with torch.no_grad():
+        assert chunked_logprobs(hidden, head, targets).logprobs.grad_fn is None

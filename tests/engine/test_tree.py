@@ -41,6 +41,19 @@ def test_a_fork_and_a_plain_tree_written_out() -> None:
     assert batch.trees == (fork, plain)
 
 
+def test_a_row_is_rounded_up_by_tokens_that_take_part_in_nothing() -> None:
+    trees = [tree_of(3, 2, 1), tree_of(1, 3)]
+    plain, rounded = pack(trees), pack(trees, multiple=8)
+    assert rounded.layout.segments == (*plain.layout.segments, Segment(10, 16, parent=-1, position=0))
+    assert rounded.input_ids.tolist() == [*plain.input_ids.tolist(), 0, 0, 0, 0, 0, 0]
+    assert rounded.position_ids.tolist() == [*plain.position_ids.tolist(), 0, 1, 2, 3, 4, 5]
+    assert rounded.layout.subtree_end().tolist() == [*plain.layout.subtree_end().tolist(), 16, 16, 16, 16, 16, 16]
+    for name in ("target_ids", "source_index", "sequence_index", "tree_index"):
+        assert torch.equal(getattr(rounded, name), getattr(plain, name))
+    assert (rounded.num_tokens, rounded.num_sequences) == (10, 3)
+    assert len(pack(trees, multiple=5).input_ids) == 10
+
+
 def test_one_branch_and_its_trunk_are_one_segment() -> None:
     batch = pack([tree_of(3, 2)])
     assert batch.layout.segments == (Segment(0, 5, parent=-1, position=0),)

@@ -138,6 +138,14 @@ class TreeEngine:
             base_causal_lm(model).set_attn_implementation(ordinary_implementation(model))
             logger.warning("padded path (slower): %s", self.reason)
 
+    @property
+    def row_tokens(self) -> int:
+        """How long a row suits model and device: each row walks the whole vocabulary once more."""
+        weight = read_head(self.model).weight
+        if weight.is_cuda:
+            return 8192
+        return 1024 if len(weight) > 100_000 else 512
+
     def logprobs(self, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False) -> Logprobs:
         """Logprobs of the batch's targets, `(num_targets,)` fp32, differentiable; entropy on request."""
         run: Callable[..., Logprobs] = tree_logprobs if self.path == "tree" else padded_logprobs

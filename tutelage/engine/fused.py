@@ -45,25 +45,47 @@ class _RMSNorm(torch.autograd.Function):
         return x_grad, weight_grad, None, None, None
 
 
+def _gate_gradient(grad: Tensor, gate: Tensor, name: str) -> Tensor:
+    if name == "silu":
+        return torch.ops.aten.silu_backward(grad, gate)
+    return torch.ops.aten.gelu_backward(grad, gate, approximate="tanh")
+
+
 class _GatedActivation(torch.autograd.Function):
     """act(gate) * up, keeping only gate and up."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Callable[[Tensor], Tensor], name: str) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, name: str) -> Tensor:
         ctx.save_for_backward(gate, up)
-        ctx.activation, ctx.name = activation, name
-        return activation(gate).mul_(up)
+        ctx.name = name
+        return ACTIVATIONS[name](gate).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gate, up = ctx.saved_tensors
-        up_grad = ctx.activation(gate).mul_(grad)
-        outer = grad * up
-        if ctx.name == "silu":
-            gate_grad = torch.ops.aten.silu_backward(outer, gate)
-        else:
-            gate_grad = torch.ops.aten.gelu_backward(outer, gate, approximate="tanh")
-        return gate_grad, up_grad, None, None
+        up_grad = ACTIVATIONS[ctx.name](gate).mul_(grad)
+        return _gate_gradient(grad * up, gate, ctx.name), up_grad, None
+
+
+class _GatedDown(torch.autograd.Function):
+    """(act(gate) * up) @ weight.T, keeping only gate and up: the product's left side is computed again."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, weight: Tensor, name: str) -> Tensor:
+        ctx.save_for_backward(gate, up, weight)
+        ctx.name = name
+        return functional.linear(ACTIVATIONS[name](gate).mul_(up), weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up, weight = ctx.saved_tensors
+        active = ACTIVATIONS[ctx.name](gate)
+        weight_grad = None
+        if ctx.needs_input_grad[2]:
+            weight_grad = grad.flatten(0, -2).T @ (active * up).flatten(0, -2)
+        inner = grad @ weight
+        up_grad = active.mul_(inner)
+        return _gate_gradient(inner.mul_(up), gate, ctx.name), up_grad, weight_grad, None
 
 
 class _Embedding(torch.autograd.Function):
@@ -103,8 +125,10 @@ def _run_norm(module: Any, eps: float, offset: float, round_first: bool, x: Tens
 
 
 def _run_mlp(module: Any, name: str, x: Tensor) -> Tensor:
-    gate, up = module.gate_proj(x), module.up_proj(x)
-    return module.down_proj(_GatedActivation.apply(gate, up, ACTIVATIONS[name], name))  # type: ignore[no-untyped-call]
+    gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
+    if type(down) is nn.Linear and down.bias is None:
+        return _GatedDown.apply(gate, up, down.weight, name)
+    return down(_GatedActivation.apply(gate, up, name))  # type: ignore[no-untyped-call]
 
 
 def _run_embedding(module: Any, ids: Tensor) -> Tensor:

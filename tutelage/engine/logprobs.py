@@ -1,28 +1,22 @@
 """Chunked logprobs: log-probabilities of target tokens without ever holding the logits.
 
-The vocabulary is walked in tiles small enough for the processor's cache; the forward pass keeps one log-sum-exp
-a token, the backward pass recomputes a tile and turns it into gradients at once. The gradient of the head's
-weight goes straight into the optimiser's fp32 buffer where the weight has one (`main_grad`), so no second
-vocabulary-sized buffer exists.
-
-In bf16 the backward pass leaves out vocabulary rows whose probability is below 2^-18 for every token of the
-chunk: the *logits'* gradient left out has an L2 norm of at most 2^-9 a token. Errors in the hidden states can exceed
-rounding, and AdamW makes the embedding's update visibly another: docs/decisions/004-head-tail.md has the numbers.
-In fp32 nothing is left out. Leaves out: which tokens are
-trained and what is done with their logprobs (`methods`).
+The vocabulary is walked in tiles small enough for the processor's cache. The forward pass keeps each token's share
+of probability a tile; the backward pass recomputes a tile and turns it into gradients at once. The gradient of the
+head's weight goes straight into the optimiser's fp32 buffer where the weight has one (`main_grad`), so no second
+vocabulary-sized buffer exists. Leaves out: which tokens are trained and what is done with their logprobs (`methods`).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-VOCAB_TILE = 4096
-CHUNK_TOKENS = 512
-TAIL_PROBABILITY = 2.0**-18
+VOCAB_TILE = 1024
+CHUNK_TOKENS = 1024
+KEPT_BYTES = 256 * 2**20
+"""Products of hidden states and head kept for the backward pass, at most; what does not fit is computed again."""
 
 
 class Head(NamedTuple):
@@ -43,25 +37,11 @@ class Logprobs(NamedTuple):
     """`(num_targets,)` nats, not differentiable; None unless asked for."""
 
 
-def _tile_logits(hidden: Tensor, head: Head, rows: slice | Tensor, temperature: float) -> Tensor:
-    """Logits of some vocabulary rows, `(num_tokens, num_rows)`; fp32 wherever more than the product is computed."""
-    bias = None if head.bias is None else head.bias[rows]
-    return _finish_logits(hidden @ head.weight[rows].T, bias, head, temperature)
-
-
-def _target_logits(hidden: Tensor, head: Head, targets: Tensor, temperature: float) -> Tensor:
-    """The targets' own logits, `(num_tokens,)` fp32, rounded as the products of a tile are."""
-    products = (hidden.float() * head.weight[targets].float()).sum(-1).to(hidden.dtype)
-    bias = None if head.bias is None else head.bias[targets]
-    return _finish_logits(products, bias, head, temperature).float()
-
-
-def _finish_logits(products: Tensor, bias: Tensor | None, head: Head, temperature: float) -> Tensor:
-    if bias is None and head.scale == 1.0 and head.softcap is None and temperature == 1.0:
-        return products
-    logits = products.float()
-    if bias is not None:
-        logits += bias.float()
+def _logits(products: Tensor, head: Head, rows: slice, temperature: float) -> Tensor:
+    """fp32 logits of some vocabulary rows, `(num_tokens, num_rows)`, from the products `hidden @ weight[rows].T`."""
+    logits = products.to(torch.float32, copy=True)
+    if head.bias is not None:
+        logits += head.bias[rows].float()
     if head.scale != 1.0:
         logits *= head.scale
     if head.softcap is not None:
@@ -71,92 +51,86 @@ def _finish_logits(products: Tensor, bias: Tensor | None, head: Head, temperatur
     return logits
 
 
-def _shifted_exp(logits: Tensor, shift: Tensor) -> Tensor:
-    """exp(logits - shift) in fp32, one row's shift each; reads the logits once."""
-    return torch.sub(logits, shift[:, None], out=logits.new_empty(logits.shape, dtype=torch.float32)).exp_()
+def _cap_slope(logits: Tensor, softcap: float, temperature: float) -> Tensor:
+    """d(cap(x))/dx from the capped, tempered logits."""
+    return 1 - (logits * (temperature / softcap)).square_()
 
 
-def _cap_slope(logits: Tensor, head: Head, temperature: float) -> Tensor | None:
-    """d(cap(x))/dx from the capped, tempered logits; None without a cap."""
-    if head.softcap is None:
-        return None
-    return 1 - (logits * (temperature / head.softcap)).square_()
+def _vocab_tiles(num_vocab: int) -> list[slice]:
+    return [slice(start, min(start + VOCAB_TILE, num_vocab)) for start in range(0, num_vocab, VOCAB_TILE)]
+
+
+def _targets_inside(targets: Tensor, rows: slice) -> Tensor:
+    """Which tokens have their target in this tile, as indices."""
+    return ((targets >= rows.start) & (targets < rows.stop)).nonzero().squeeze(1)
+
+
+def _tile_lse(logits: Tensor) -> Tensor:
+    """log-sum-exp of each row; torch's log_softmax is the fastest pass over a tile, and its largest value tells."""
+    return logits.amax(-1) - torch.log_softmax(logits, -1).amax(-1)
+
+
+class _Forward(NamedTuple):
+    """What the forward pass of one chunk of tokens finds."""
+
+    logprobs: Tensor
+    """`(num_tokens,)` fp32"""
+    tile_shares: Tensor
+    """`(num_tiles, num_tokens)` fp32: how much of a token's probability lies in a tile."""
+    entropy: Tensor | None
+    kept: list[Tensor]
+    """The products of the first tiles, as many as there was room for."""
 
 
 def _forward_chunk(
-    hidden: Tensor, head: Head, targets: Tensor, temperature: float, tail: float, with_entropy: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """(logprobs, lse, kept, entropy) of one chunk; `kept` marks vocabulary rows that matter to some token."""
-    num_vocab = head.weight.shape[0]
-    target_logits = _target_logits(hidden, head, targets, temperature)
-    exact = target_logits.clone()  # a tile may round a product differently; both sides of a logprob must agree
-    lse = torch.full_like(target_logits, -math.inf)
-    mean_logit = torch.zeros_like(lse) if with_entropy else None
-    kept = torch.ones(num_vocab, dtype=torch.bool, device=hidden.device)
-    for start in range(0, num_vocab, VOCAB_TILE):
-        rows = slice(start, min(start + VOCAB_TILE, num_vocab))
-        logits = _tile_logits(hidden, head, rows, temperature)
-        # Softmax within the tile is the fastest pass there is; its largest value gives the tile's log-sum-exp.
-        share = torch.softmax(logits.float(), -1)
-        tile_lse = logits.amax(-1).float() - share.amax(-1).log()
-        new_lse = torch.logaddexp(lse, tile_lse)
-        if tail:
-            # Sum and target logit are lower bounds of the final lse, so this keeps a superset of the rows that matter.
-            scale = (tile_lse - torch.maximum(new_lse, target_logits)).exp()
-            kept[rows] = share.mul_(scale[:, None]).amax(0) > tail
-        inside = ((targets >= rows.start) & (targets < rows.stop)).nonzero().squeeze(1)
-        exact[inside] = logits[inside, targets[inside] - start].float()
-        if mean_logit is not None:
-            part = (torch.softmax(logits.float(), -1) * logits).sum(-1)
-            mean_logit = mean_logit * (lse - new_lse).exp() + part * (tile_lse - new_lse).exp()
-        lse = new_lse
-    kept[targets] = True
-    entropy = None if mean_logit is None else lse - mean_logit
-    return (exact - lse).clamp_(max=0.0), lse, kept, entropy
-
-
-def _add_rows(buffer: Tensor, rows: slice | Tensor, values: Tensor) -> None:
-    if isinstance(rows, slice):
-        buffer[rows] += values
-    else:
-        buffer.index_add_(0, rows, values.to(buffer.dtype))
-
-
-def _row_tiles(kept: Tensor) -> list[slice | Tensor]:
-    """The kept vocabulary rows as tiles; plain slices when (nearly) everything is kept."""
-    num_vocab = len(kept)
-    if kept.float().mean() > 0.8:
-        return [slice(start, min(start + VOCAB_TILE, num_vocab)) for start in range(0, num_vocab, VOCAB_TILE)]
-    return list(kept.nonzero().squeeze(1).split(VOCAB_TILE))
+    hidden: Tensor, head: Head, targets: Tensor, temperature: float, with_entropy: bool, room_bytes: int
+) -> _Forward:
+    found = hidden.new_zeros(len(targets), dtype=torch.float32)
+    lses, means, kept = [], [], []
+    for rows in _vocab_tiles(head.weight.shape[0]):
+        products = hidden @ head.weight[rows].T
+        logits = _logits(products, head, rows, temperature)
+        room_bytes -= products.nbytes
+        if room_bytes >= 0:
+            kept.append(products)
+        lses.append(_tile_lse(logits))
+        if with_entropy:
+            means.append((torch.softmax(logits, -1) * logits).sum(-1))
+        inside = _targets_inside(targets, rows)
+        found[inside] = logits[inside, targets[inside] - rows.start]
+    tile_lses = torch.stack(lses)
+    lse = torch.logsumexp(tile_lses, 0)
+    shares = (tile_lses - lse).exp()
+    entropy = lse - (torch.stack(means) * shares).sum(0) if with_entropy else None
+    return _Forward((found - lse).clamp_(max=0.0), shares, entropy, kept)
 
 
 def _backward_chunk(
-    hidden: Tensor, head: Head, targets: Tensor, lse: Tensor, kept: Tensor, grads: Tensor, temperature: float,
-    weight_grad: Tensor | None, bias_grad: Tensor | None,
+    hidden: Tensor, head: Head, targets: Tensor, tile_shares: Tensor, kept: list[Tensor], grads: Tensor,
+    temperature: float, weight_grad: Tensor | None, bias_grad: Tensor | None,
 ) -> Tensor:  # fmt: skip
-    """Gradient of the chunk's hidden states, `(num_tokens, dim)` fp32; weight gradients are added in place."""
+    """Gradient of the chunk's hidden states, `(num_tokens, dim)` fp32; weight gradients are added in place.
+
+    Empties `kept` on the way, so that its memory is free again before the body's backward pass.
+    """
     hidden_grad = torch.zeros_like(hidden, dtype=torch.float32)
-    position = targets.new_full((head.weight.shape[0],), -1)
-    for rows in _row_tiles(kept):
-        logits = _tile_logits(hidden, head, rows, temperature)
-        slope = _cap_slope(logits, head, temperature)
-        grad = _shifted_exp(logits, lse).mul_(-grads[:, None])
-        num_rows = grad.shape[1]
-        position[rows] = torch.arange(num_rows, device=targets.device)
-        column = position[targets]
-        inside = (column >= 0).nonzero().squeeze(1)
-        grad[inside, column[inside]] += grads[inside]
-        position[rows] = -1
-        if slope is not None:
-            grad *= slope
+    for index, rows in enumerate(_vocab_tiles(head.weight.shape[0])):
+        products = kept.pop(0) if kept else hidden @ head.weight[rows].T
+        logits = _logits(products, head, rows, temperature)
+        # d logp(target) / d logit = onehot - p, and p is the tile's own softmax times the tile's share.
+        grad = torch.softmax(logits, -1).mul_((tile_shares[index] * -grads)[:, None])
+        inside = _targets_inside(targets, rows)
+        grad[inside, targets[inside] - rows.start] += grads[inside]
+        if head.softcap is not None:
+            grad *= _cap_slope(logits, head.softcap, temperature)
         if head.scale != 1.0 or temperature != 1.0:
             grad *= head.scale / temperature
         if bias_grad is not None:
-            _add_rows(bias_grad, rows, grad.sum(0))
+            bias_grad[rows] += grad.sum(0)
         low = grad.to(hidden.dtype)
         hidden_grad += low @ head.weight[rows]
         if weight_grad is not None:
-            _add_rows(weight_grad, rows, low.T @ hidden)
+            weight_grad[rows] += low.T @ hidden
     return hidden_grad
 
 
@@ -164,40 +138,34 @@ class _ChunkedLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, scale: float,
-        softcap: float | None, temperature: float, with_entropy: bool,
+        softcap: float | None, temperature: float, with_entropy: bool, room_bytes: int,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         head = Head(weight, bias, scale, softcap)
-        tail = TAIL_PROBABILITY if hidden.dtype != torch.float32 else 0.0
-        chunks = [
-            _forward_chunk(rows, head, ids, temperature, tail, with_entropy)
-            for rows, ids in zip(hidden.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True)
-        ]
-        logprobs, lses, kepts, entropies = zip(*chunks, strict=True)
-        ctx.save_for_backward(hidden, weight, bias, targets, torch.cat(lses), torch.stack(kepts))
+        chunks: list[_Forward] = []
+        for rows, ids in zip(hidden.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True):
+            chunks.append(_forward_chunk(rows, head, ids, temperature, with_entropy, room_bytes))
+            room_bytes -= sum(products.nbytes for products in chunks[-1].kept)
+        ctx.kept = [chunk.kept for chunk in chunks]
+        ctx.save_for_backward(hidden, weight, bias, targets, *(chunk.tile_shares for chunk in chunks))
         ctx.settings = (scale, softcap, temperature)
-        entropy = torch.cat(entropies) if with_entropy else hidden.new_empty(0)
+        entropies = [chunk.entropy for chunk in chunks if chunk.entropy is not None]
+        entropy = torch.cat(entropies) if entropies else hidden.new_empty(0)
         ctx.mark_non_differentiable(entropy)
-        return torch.cat(logprobs), entropy
+        return torch.cat([chunk.logprobs for chunk in chunks]), entropy
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, lse, kept = ctx.saved_tensors
+        hidden, weight, bias, targets, *tile_shares = ctx.saved_tensors
         scale, softcap, temperature = ctx.settings
         head = Head(weight, bias, scale, softcap)
         weight_sink, weight_grad = _gradient_sink(weight, ctx.needs_input_grad[1])
         bias_sink, bias_grad = _gradient_sink(bias, ctx.needs_input_grad[2])
+        chunks = (tensor.split(CHUNK_TOKENS) for tensor in (hidden, targets, grads.float()))
         parts = [
-            _backward_chunk(
-                hidden[rows], head, targets[rows], lse[rows], kept[index], grads[rows].float(), temperature,
-                weight_sink, bias_sink,
-            )
-            for index, rows in enumerate(_chunk_slices(len(hidden)))
-        ]  # fmt: skip
-        return torch.cat(parts).to(hidden.dtype), weight_grad, bias_grad, None, None, None, None, None
-
-
-def _chunk_slices(num_tokens: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK_TOKENS, num_tokens)) for start in range(0, num_tokens, CHUNK_TOKENS)]
+            _backward_chunk(rows, head, ids, shares, kept, upstream, temperature, weight_sink, bias_sink)
+            for rows, ids, upstream, shares, kept in zip(*chunks, tile_shares, ctx.kept, strict=True)
+        ]
+        return torch.cat(parts).to(hidden.dtype), weight_grad, bias_grad, None, None, None, None, None, None
 
 
 def _gradient_sink(parameter: Tensor | None, needed: bool) -> tuple[Tensor | None, Tensor | None]:
@@ -221,7 +189,8 @@ def chunked_logprobs(
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, not {temperature}")
+    room_bytes = KEPT_BYTES if torch.is_grad_enabled() else 0
     logprobs, entropy = _ChunkedLogprobs.apply(  # type: ignore[no-untyped-call]
-        hidden, head.weight, head.bias, target_ids, head.scale, head.softcap, temperature, with_entropy
+        hidden, head.weight, head.bias, target_ids, head.scale, head.softcap, temperature, with_entropy, room_bytes
     )
     return Logprobs(logprobs, entropy if with_entropy else None)

@@ -1,8 +1,8 @@
-"""Keep the memory that training frees, instead of giving it back to the system at every step.
+"""Two settings of the libraries below, for a process that trains on the CPU.
 
-glibc hands large blocks back at once, so each step would touch fresh pages again: the first steps of a run, and
-any that grows, take two to three times as long. Leaves out other allocators and systems, where this does
-nothing.
+glibc hands large blocks back to the system at once, so each step would touch fresh pages again: the first steps of a
+run, and any that grows, would take two to three times as long. And oneDNN keeps a kernel of half a megabyte for each
+shape it met, by default the last 1,024 of them. Leaves out other allocators and systems, where this does nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ from __future__ import annotations
 import ctypes
 import os
 
+KEPT_KERNELS = 512
+"""Several times what one row needs: a product for each layer's matrix, and seven for each block of attention."""
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
+
+
+def bound_kernel_cache() -> None:
+    """Tell oneDNN how many kernels to keep, unless the user did; it looks only once, as torch is imported."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_KERNELS))
 
 
 def keep_freed_memory() -> bool:

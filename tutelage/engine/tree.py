@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+ROW_MULTIPLE = 32
+"""What training rounds the length of a row up to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -140,7 +143,8 @@ class TreeBatch:
 
     @property
     def num_tokens(self) -> int:
-        return self.layout.num_tokens
+        """Tokens of the trees; what rounds the row's length up is not counted."""
+        return sum(tree.num_tokens for tree in self.trees)
 
     @property
     def num_targets(self) -> int:
@@ -204,14 +208,18 @@ def _length(segment: Segment) -> int:
     return segment.end - segment.start
 
 
-def pack(trees: Sequence[Tree]) -> TreeBatch:
+def pack(trees: Sequence[Tree], *, multiple: int = 1) -> TreeBatch:
     """Pack trees into one row, in the order given.
 
+    The row's length is rounded up to a multiple, since the matrix libraries prepare a kernel for each length they meet
+    and keep it. The tokens that fill it up are a tree of their own: nothing attends to them and nothing is trained on.
     Raises ValueError when there is nothing to train on in any of them.
     """
     row = _Row()
     for index, tree in enumerate(trees):
         row.add_tree(tree, index)
+    if filling := -len(row.ids) % multiple:
+        row.add_segment(Tokens.prompt([0] * filling), -1, len(row.tree_of_sequence))
     if not row.targets:
         raise ValueError("nothing to train on: every token of the batch is masked out")
     return TreeBatch(

@@ -64,8 +64,8 @@ class TrainConfig:
     """Longest conversation, in tokens; also limited by the model's context."""
     too_long: Literal["error", "drop", "cut"] = "error"
     """What to do with a longer conversation: stop, leave it out, or cut its end off."""
-    row_tokens: int = 1024
-    """Tokens computed at once; a step is split into such rows. Less needs less memory and changes no result."""
+    row_tokens: int = 0
+    """Tokens computed at once, less for less memory; changes no result. 0 = what suits model and device."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Low-rank adapters instead of full fine-tuning."""
     merge_lora: bool = False
@@ -116,7 +116,7 @@ class TrainConfig:
 
 _LOWEST = {
     "epochs": 1, "max_steps": 0, "batch_size": 1, "weight_decay": 0, "max_grad_norm": 0, "max_tokens": 2,
-    "row_tokens": 1, "eval_every": 0, "patience": 0, "save_every": 0, "keep_last": 1, "num_samples": 0,
+    "row_tokens": 0, "eval_every": 0, "patience": 0, "save_every": 0, "keep_last": 1, "num_samples": 0,
     "sample_tokens": 1, "seed": 0,
 }  # fmt: skip
 _TOO_HIGH = 2**63  # torch's seeds are 64-bit; NaN fails every comparison and so is refused as well

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import Tree, pack, split_by_budget
+from tutelage.engine.tree import ROW_MULTIPLE, Tree, pack, split_by_budget
 from tutelage.errors import TrainingError
 from tutelage.methods.registry import LossBatch
 from tutelage.train.checkpoint import load_checkpoint, pack_rng_state, restore_rng_state, save_checkpoint
@@ -64,6 +64,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.plan = StepPlan(len(self.dataset.train), self.config)
         self.warmup_steps = round(self.config.warmup_frac * self.plan.num_steps)
+        self.row_tokens = self.config.row_tokens or self.engine.row_tokens
         self.last_saved = -1
 
     # 1. Where to start -----------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ class Loop:
         trees = [tree for index in self.plan.records(step) for tree in self.dataset.train[index]]
         total, weight, num_tokens, num_trained = 0.0, 0.0, 0, 0
         sums: dict[str, tuple[float, float]] = {}
-        for row in split_by_budget(trees, self.config.row_tokens):
+        for row in split_by_budget(trees, self.row_tokens):
             batch, loss = self._loss(row)
             if not math.isfinite(value := float(loss.total.detach())):
                 raise self._stop(step, f"the loss is {value}", row)
@@ -112,7 +113,7 @@ class Loop:
         }
 
     def _loss(self, trees: list[Tree]) -> tuple[Any, Any]:
-        batch = pack(trees).to(next(self.engine.model.parameters()).device)
+        batch = pack(trees, multiple=ROW_MULTIPLE).to(next(self.engine.model.parameters()).device)
         logprobs = self.engine.logprobs(batch).logprobs
         return batch, self.method.loss(LossBatch(logprobs, batch.sequence_index, batch.tree_index))
 
@@ -141,7 +142,7 @@ class Loop:
         total = weight = 0.0
         for start in range(0, len(self.dataset.val), self.config.batch_size):
             items: list[Item] = self.dataset.val[start : start + self.config.batch_size]
-            for row in split_by_budget([tree for item in items for tree in item], self.config.row_tokens):
+            for row in split_by_budget([tree for item in items for tree in item], self.row_tokens):
                 _, loss = self._loss(row)
                 total, weight = total + float(loss.total), weight + loss.weight
         self.engine.model.train()

@@ -697,8 +697,9 @@ def test_no_disk_space_leaves_a_run_to_go_on_with(
     cli: Command, monkeypatch: pytest.MonkeyPatch, save_every: str, begins: str, ends: str
 ) -> None:
     usage = shutil.disk_usage(".")
+    looks = iter([usage])  # the first look finds room, and then others fill the disk
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000))
+        patch.setattr(shutil, "disk_usage", lambda _: next(looks, usage._replace(free=1_000)))
         told = train(cli, "--save-every", save_every).error
     assert (told[: len(begins)], told[-len(ends) :]) == (begins, ends)
     assert [path.name for path in Path("workspace/models").iterdir()] == ["first"]
@@ -706,6 +707,21 @@ def test_no_disk_space_leaves_a_run_to_go_on_with(
     assert left == {".lock", "config.json", "metrics.jsonl"}
     assert cli("train", "sft", "--out", "second", "--resume").code == 0
     assert Path("workspace/models/second/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("save_every", ["1", "0"])
+def test_a_full_disk_is_found_out_before_the_first_step(
+    cli: Command, monkeypatch: pytest.MonkeyPatch, save_every: str
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=9_000_000))
+    before = tree()
+    told = train(cli, "--save-every", save_every).error  # exit code 2
+    assert told.startswith("the run needs about ")
+    fewer = "write fewer checkpoints (--keep-last 1 or --save-every 0), or " if save_every == "1" else ""
+    ends = f" MB on the disk of workspace and 9.0 MB are free; free some space, or {fewer}choose another --workspace"
+    assert told[-len(ends) :] == ends
+    assert tree() == before
 
 
 def test_what_a_file_says_stays_one_line_without_escape_codes(cli: Command) -> None:

@@ -69,8 +69,8 @@ def _train(workspace: Path, epochs: int, out: str) -> Run | None:
         return None
     resumable = (workspace / "runs" / out / "config.json").is_file()
     options = {
-        "model": BASE, "data": "starter", "out": out, "workspace": workspace, "epochs": epochs, "batch_size": 16,
-        "learning_rate": 5e-5, "num_samples": 0, "save_every": 30, "keep_last": 1, "resume": resumable,
+        "model": BASE, "data": "starter", "out": out, "workspace": workspace, "epochs": epochs, "batch_size": 8,
+        "learning_rate": 1e-5, "num_samples": 0, "save_every": 60, "keep_last": 1, "resume": resumable,
     }  # fmt: skip
     return train("sft", build_config(options))
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny import tiny_tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from tutelage.data.render import Rendered, render_conversation, render_prompt
 from tutelage.errors import DataError
@@ -117,6 +121,14 @@ def test_a_template_without_an_end_of_turn_gets_the_stop_token_all_the_same() ->
     assert runs(tokenizer, sequence) == [(False, f"{ASK.content}\n"), (True, f"{ANSWER.content}\n</s>")]
 
 
+def test_a_stop_token_that_the_template_does_not_write_stands_in_no_history() -> None:
+    tokenizer = with_template("plain", "{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    first, second = rendered(tokenizer, ASK, ANSWER, AGAIN, SECOND)
+    assert runs(tokenizer, first) == [(False, f"{ASK.content}\n"), (True, f"{ANSWER.content}\n</s>")]
+    asked = f"{ASK.content}\n{ANSWER.content}\n{AGAIN.content}\n"
+    assert runs(tokenizer, second) == [(False, asked), (True, f"{SECOND.content}\n</s>")]
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_training_ids_are_prompt_ids_and_then_completion_ids(style: str) -> None:
     tokenizer = TOKENIZERS[style]
@@ -209,6 +221,105 @@ def test_a_conversation_that_the_template_refuses_is_one_line() -> None:
         "pairs.jsonl:3: the model's chat template refuses this conversation (System role not supported); "
         "change the conversation, or use a model whose template takes it"
     )
+
+
+# Tokenizers that put a space before any text, as SentencePiece does
+
+PREFIX_SPACES: dict[str, dict[str, Any]] = {
+    "first": {"pre_tokenizer": pre_tokenizers.Metaspace(prepend_scheme="first", split=False)},
+    "always": {"pre_tokenizer": pre_tokenizers.Metaspace(prepend_scheme="always", split=False)},
+    # As in Llama 2's own tokenizer.json: a space more even before text that begins with one.
+    "normalizer": {"normalizer": normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])},
+}
+FOREIGN = {
+    "llama2": (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+        "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
+    ),
+    "tight": (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
+        "{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
+    ),
+    "zephyr": (
+        "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + eos_token + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+    ),
+    "ours": None,
+}
+
+
+def letter_tokenizer(scheme: str, style: str, merges: Sequence[tuple[str, str]] = ()) -> Any:
+    """One token a letter and one for each merge, with `▁` for a space; the spaces it adds are those of `scheme`."""
+    tokens = ["<unk>", "<s>", "</s>", "▁", "\n", *string.ascii_letters, *string.punctuation, *map("".join, merges)]
+    vocab = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    tokenizer = Tokenizer(models.BPE(vocab, list(merges), unk_token="<unk>"))
+    for part, value in PREFIX_SPACES[scheme].items():
+        setattr(tokenizer, part, value)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<unk>"
+    )
+    wrapped.chat_template = FOREIGN[style]
+    ensure_chat_template(wrapped)
+    return wrapped
+
+
+def chat_ids(tokenizer: Any, *messages: Message, generation_prompt: bool = False) -> tuple[int, ...]:
+    """What transformers feeds the model: the whole chat rendered and tokenised at once."""
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    return tuple(tokenizer.apply_chat_template(turns, add_generation_prompt=generation_prompt)["input_ids"])
+
+
+@pytest.mark.parametrize("scheme", PREFIX_SPACES)
+@pytest.mark.parametrize("style", FOREIGN)
+@pytest.mark.parametrize("num_turns", [1, 2, 3])
+def test_a_space_before_any_text_does_not_part_training_from_chats(scheme: str, style: str, num_turns: int) -> None:
+    tokenizer = letter_tokenizer(scheme, style)
+    messages = (ASK, ANSWER, AGAIN, SECOND, ASK, SECOND)[: 2 * num_turns]
+    (sequence,) = rendered(tokenizer, *messages)
+    assert sequence.ids == chat_ids(tokenizer, *messages)[: len(sequence.ids)]
+    for asked in range(1, 2 * num_turns, 2):
+        prompt = prompt_of(tokenizer, *messages[:asked])
+        assert prompt == chat_ids(tokenizer, *messages[:asked], generation_prompt=True)
+        assert sequence.ids[: len(prompt)] == prompt
+        assert (sequence.mask[len(prompt) - 1], sequence.mask[len(prompt)]) == (False, True)
+    trained = [text.strip() for is_trained, text in runs(tokenizer, sequence) if is_trained]
+    end = " </s>" if style == "llama2" else "</s>"
+    assert trained == [answer.content + end for answer in messages[1::2]]
+
+
+@pytest.mark.parametrize("scheme", PREFIX_SPACES)
+def test_an_answer_has_the_ids_it_has_in_the_chat_and_not_those_it_has_alone(scheme: str) -> None:
+    tokenizer = letter_tokenizer(scheme, "ours")
+    (sequence,) = rendered(tokenizer, ASK, ANSWER, AGAIN, SECOND)
+    last = len(sequence.mask) - sequence.mask[::-1].index(False)
+    assert tokenizer.convert_ids_to_tokens(list(sequence.ids[last:])) == [*"Rinse▁it.", "</s>"]
+    assert tokenizer.tokenize(SECOND.content) == [*"▁Rinse▁it."]  # after "Assistant:\n" nobody wrote that space
+
+
+def test_a_token_across_the_border_is_cut_in_the_answer_and_whole_in_the_history() -> None:
+    # Nobody samples "]M" after "[/INST]", but a chat that goes on renders "[/INST]Mix" and tokenises it again.
+    tokenizer = letter_tokenizer("always", "tight", merges=[("]", "M")])
+    first, second = rendered(tokenizer, ASK, ANSWER, AGAIN, SECOND)
+    for sequence, asked in ((first, (ASK,)), (second, (ASK, ANSWER, AGAIN))):
+        prompt = chat_ids(tokenizer, *asked, generation_prompt=True)
+        assert sequence.ids[: len(prompt)] == prompt == prompt_of(tokenizer, *asked)
+        assert sequence.mask == (False,) * len(prompt) + (True,) * (len(sequence.ids) - len(prompt))
+    across = tokenizer.convert_tokens_to_ids("]M")
+    assert (first.ids.count(across), second.ids.count(across)) == (0, 1)
+    assert runs(tokenizer, first)[-1] == (True, "Mix vinegar and soda. Scrub.</s>")
+    assert runs(tokenizer, second)[-1] == (True, "Rinse it.</s>")
+
+
+def test_turns_part_only_where_they_must() -> None:
+    # The first two turns are one text; the third sees the second's thought gone.
+    tokenizer = with_template("chatml", FORGETFUL)
+    thought = Message("assistant", "<think>Soap.</think>Rinse.")
+    first, second = rendered(tokenizer, ASK, ANSWER, AGAIN, thought, AGAIN, SECOND)
+    assert [text for trained, text in runs(tokenizer, first) if trained] == [
+        "Mix vinegar and soda. Scrub.<|im_end|>", "<think>Soap.</think>Rinse.<|im_end|>"
+    ]  # fmt: skip
+    assert [text for trained, text in runs(tokenizer, second) if trained] == ["Rinse it.<|im_end|>"]
 
 
 texts = st.text(max_size=40)

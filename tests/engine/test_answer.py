@@ -87,6 +87,12 @@ def test_a_text_costs_every_token_but_its_first() -> None:
     assert nll_of_texts(TreeEngine(model), tokenizer, texts) == expected
 
 
+def test_texts_of_one_token_cost_nothing() -> None:
+    model, tokenizer = tiny_model("llama"), chat_tokenizer("plain")
+    assert len(tokenizer("")["input_ids"]) == 1  # the beginning of the text, which nothing predicts
+    assert nll_of_texts(TreeEngine(model), tokenizer, ["", ""]) == [(0.0, 0), (0.0, 0)]
+
+
 def test_the_order_and_the_rows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, tokenizer = TreeEngine(tiny_model("llama")), chat_tokenizer("plain")
     texts = [f"{'It is cold and dry. ' * count}Tea." for count in (3, 1, 4, 2)]

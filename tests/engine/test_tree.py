@@ -195,3 +195,10 @@ def test_rows_are_evenly_filled() -> None:
 def test_a_tree_longer_than_the_budget_stands_alone() -> None:
     rows = split_by_budget([tree_of(1, 1), tree_of(5, 20), tree_of(1, 2)], 8)
     assert [25] in [[tree.num_tokens for tree in row] for row in rows]
+
+
+def test_a_tree_beyond_the_budget_does_not_spread_the_others() -> None:
+    small = [tree_of(1, 99) for _ in range(10)]
+    rows = split_by_budget([tree_of(1, 1999), *small], 1000)
+    # 2000 tokens in a row of their own; ten times 100 fill one row of 1000 instead of two of 500.
+    assert [[tree.num_tokens for tree in row] for row in rows] == [[2000], [100] * 10]

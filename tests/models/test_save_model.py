@@ -18,7 +18,7 @@ from tutelage.errors import ModelError
 from tutelage.models.adapt import LoraConfig, add_lora
 from tutelage.models.folder import read_origin
 from tutelage.models.load import load_model
-from tutelage.models.save import check_output_name, save_model
+from tutelage.models.save import check_output_name, save_model, saved_bytes
 from tutelage.models.template import ensure_chat_template
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]])
@@ -190,6 +190,21 @@ def test_space_is_counted_before_anything_is_written(tmp_path, monkeypatch):
     # 4 bytes a number, 150 bytes for each of 296 tokens, 1 MB for the small files.
     assert asked == [4 * sum(p.numel() for p in model.parameters()) + 150 * 296 + 1_000_000]
     assert sum(file.stat().st_size for file in (tmp_path / "saved").iterdir()) < asked[0]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])  # with a head of its own, and tied to the embedding
+@pytest.mark.parametrize(("merge", "dtype", "itemsize"), [(False, "float32", 4), (True, "bfloat16", 2)])
+def test_what_a_folder_will_take_is_known_beforehand(tmp_path, family, merge, dtype, itemsize):
+    whole, adapted, tokenizer = tiny_model(family), trained_adapter(family), chat_tokenizer(family)
+    num_weights = sum(parameter.numel() for parameter in whole.parameters())
+    num_added = sum(parameter.numel() for name, parameter in adapted.named_parameters() if "lora_" in name)
+    beside = 150 * len(tokenizer) + 1_000_000
+    assert saved_bytes(whole, tokenizer, dtype=dtype) == num_weights * itemsize + beside
+    expected = (num_weights * itemsize if merge else num_added * 4) + beside
+    assert saved_bytes(adapted, tokenizer, dtype=dtype, merge=merge) == expected
+    save_model(adapted, tokenizer, tmp_path / "saved", origin={}, dtype=dtype, merge=merge)
+    taken = sum(path.stat().st_size for path in (tmp_path / "saved").iterdir())
+    assert expected - beside < taken < expected
 
 
 @pytest.mark.parametrize("name", ["helper", "a", "Qwen3-0.6B_v2.1", "7b"])

@@ -2,22 +2,24 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny import tiny_folder, tiny_tokenizer
+from tiny import VOCAB_SIZE, tiny_folder, tiny_tokenizer
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import tutelage
-from tutelage.errors import ConfigError, DataError, ModelError, TutelageError
+from tutelage.errors import ConfigError, DataError, ModelError, TrainingError, TutelageError
 from tutelage.methods import registry
 from tutelage.models.load import load_model
 from tutelage.models.template import end_of_turn_id, ensure_chat_template
@@ -25,6 +27,7 @@ from tutelage.train import api, prepare
 from tutelage.train.config import build_config
 from tutelage.train.dropout import disable_dropout, dropout_line
 from tutelage.train.loop import Loop
+from tutelage.train.space import MARGIN_BYTES
 
 PAIRS = [{"prompt": f"What is {number}?", "completion": f"It is {number} and dry."} for number in range(8)]
 FAST: dict[str, Any] = {"batch_size": 4, "epochs": 1, "num_samples": 0, "precision": "fp32"}
@@ -454,6 +457,90 @@ def test_bad_data_is_found_before_a_model_is_loaded(tmp_path: Path, monkeypatch:
     config = build_config({"model": "m", "data": "nowhere.jsonl", "out": "o", "workspace": tmp_path})
     with pytest.raises(DataError, match="nowhere"):
         api.train("sft", config)
+
+
+def megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.0f} MB"
+
+
+def free_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes))
+
+
+def bytes_of(model: Path) -> tuple[int, int]:
+    """What is saved of a model in fp32, with its tokenizer and the margin, and what one checkpoint of it takes."""
+    parameters = list(plain(model).parameters())
+    num_weights = sum(parameter.numel() for parameter in parameters)
+    saved = 4 * num_weights + 150 * VOCAB_SIZE + 1_000_000 + MARGIN_BYTES
+    return saved, 12 * num_weights + 4 * len(parameters)  # each tensor has a step of its own
+
+
+@pytest.mark.parametrize("num_checkpoints", [0, 1, 3])
+def test_a_full_disk_is_found_out_before_the_first_step(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, num_checkpoints: int
+) -> None:
+    # Four steps: no checkpoint, one at the end alone, or one after each, of which two are kept and a third is written.
+    options = {"epochs": 2, "save_every": {0: 0, 1: 200, 3: 1}[num_checkpoints], "keep_last": 2}
+    saved, checkpoint = bytes_of(tiny_llama)
+    needed = saved + num_checkpoints * checkpoint
+    free_disk(monkeypatch, needed - 1)
+    with pytest.raises(TrainingError) as caught:
+        train(tmp_path, tiny_llama, **options)
+    fewer = "write fewer checkpoints (--keep-last 1 or --save-every 0), or " if num_checkpoints else ""
+    assert str(caught.value) == (
+        f"the run needs about {megabytes(needed)} on the disk of {tmp_path / 'workspace'} and {megabytes(needed - 1)} "
+        f"are free; free some space, or {fewer}choose another --workspace"
+    )
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "workspace").exists()
+    free_disk(monkeypatch, needed)
+    assert train(tmp_path, tiny_llama, **options)[0].finished
+
+
+def test_adapters_need_little_room_and_merged_ones_a_whole_model(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, _ = bytes_of(tiny_llama)
+    options: dict[str, Any] = {"lora.rank": 1, "save_every": 0}
+    free_disk(monkeypatch, saved - 1)
+    assert train(tmp_path, tiny_llama, "adapter", **options)[0].finished
+    with pytest.raises(TrainingError, match=r"^the run needs about "):
+        train(tmp_path, tiny_llama, "merged", merge_lora=True, **options)
+    free_disk(monkeypatch, saved)
+    assert train(tmp_path, tiny_llama, "merged", merge_lora=True, **options)[0].finished
+
+
+def test_a_resumed_run_needs_room_only_for_what_is_still_to_be_written(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"epochs": 4, "save_every": 1, "keep_last": 2}  # eight steps
+    step = Loop.train_step
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "train_step", lambda self, number: step(self, number) if number < 5 else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(tmp_path, tiny_llama, **options)
+    saved, checkpoint = bytes_of(tiny_llama)
+    before = listing(tmp_path / "workspace")
+    assert "runs/mine/checkpoints/step-00000004" in before
+    needed = saved + checkpoint  # two are there, and each is removed when a newer one is whole
+    free_disk(monkeypatch, needed - 1)
+    with pytest.raises(TrainingError) as caught:
+        train(tmp_path, tiny_llama, resume=True, **options)
+    assert str(caught.value) == (
+        f"the run needs about {megabytes(needed)} on the disk of {tmp_path / 'workspace'} and {megabytes(needed - 1)} "
+        "are free; free some space, or write fewer checkpoints (--keep-last 1 or --save-every 0)"
+    )
+    assert listing(tmp_path / "workspace") == before
+    with monkeypatch.context() as patch:
+        free_disk(monkeypatch, needed)
+        patch.setattr(api, "_save", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(tmp_path, tiny_llama, resume=True, **options)
+    free_disk(monkeypatch, saved - 1)  # only the model is missing
+    with pytest.raises(TrainingError, match=r" are free; free some space$"):
+        train(tmp_path, tiny_llama, resume=True, **options)
+    free_disk(monkeypatch, saved)
+    assert train(tmp_path, tiny_llama, resume=True, **options)[0].finished
 
 
 def test_a_method_of_ones_own(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,17 @@
 """Conversations to token ids and completion masks, through the tokenizer's own chat template.
 
-Text is cut where a chat would cut it: the generation prompt is tokenised on its own and the answer on its own,
-so training ids are always "generation-prompt ids + answer ids", and a prompt rendered for sampling is a prefix
-of the same conversation rendered for training. Every assistant turn is trained on, its end-of-turn token
-included, and nothing else. Leaves out: what is done with a conversation that is too long (`tutelage.methods`),
-and adding a template (`tutelage.models.template`).
+A model is trained on exactly what it meets in a chat: the ids of the whole conversation so far with its generation
+prompt, tokenised as one text as every server does, then the answer's ids and the end-of-turn token. The answer's ids
+are those it has in that text. On its own it would begin with a space that nobody wrote, wherever a tokenizer puts one
+before any text (SentencePiece, Llama 2). Turns share a sequence as long as that rule holds for each. Every assistant
+turn is trained on, its end-of-turn token included, and nothing else. Leaves out: what is done with a conversation that
+is too long (`tutelage.train.dataset`), and adding a template (`tutelage.models.template`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -27,14 +29,10 @@ class Rendered(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """One assistant turn: the text since the turn before (or the start), and the answer with what closes it."""
+    """One assistant turn: everything before it, and what is trained, up to the end-of-turn token."""
 
-    prompt: str
-    answer: str
-
-
-class _UnstableTemplateError(Exception):
-    """The template rewrites earlier turns, so a conversation is not one growing text."""
+    prompt: list[int]
+    trained: list[int]
 
 
 def _render_text(tokenizer: Any, messages: Sequence[Message], *, generation_prompt: bool) -> str:
@@ -42,30 +40,35 @@ def _render_text(tokenizer: Any, messages: Sequence[Message], *, generation_prom
     return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation_prompt)
 
 
-def _turns(tokenizer: Any, messages: Sequence[Message]) -> Iterator[_Turn]:
-    done = ""
-    for index, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
-        prompt = _render_text(tokenizer, messages[:index], generation_prompt=True)
-        whole = _render_text(tokenizer, messages[: index + 1], generation_prompt=False)
-        if not prompt.startswith(done) or not whole.startswith(prompt):
-            raise _UnstableTemplateError
-        yield _Turn(prompt[len(done) :], whole[len(prompt) :])
-        done = whole
-
-
 def _encode(tokenizer: Any, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def _answer_ids(tokenizer: Any, answer: str, end_of_turn: int) -> tuple[list[int], list[int]]:
-    """(trained ids up to the end-of-turn token, what the template writes after it)."""
-    ids = _encode(tokenizer, answer)
+def _turns(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> Iterator[_Turn]:
+    for index, message in enumerate(messages):
+        if message.role != "assistant":
+            continue
+        start = _render_text(tokenizer, messages[:index], generation_prompt=True)
+        whole = _render_text(tokenizer, messages[: index + 1], generation_prompt=False)
+        answer = whole[len(start) :] if whole.startswith(start) else message.content
+        prompt = _encode(tokenizer, start)
+        yield _Turn(prompt, _until(end_of_turn, _answer_ids(tokenizer, start, answer, prompt)))
+
+
+def _answer_ids(tokenizer: Any, start: str, answer: str, prompt: list[int]) -> list[int]:
+    """The answer's ids as they follow those of the prompt.
+
+    Where a token would span the border, the answer is tokenised on its own: the prompt's ids stand when it is sampled.
+    """
+    both = _encode(tokenizer, start + answer)
+    return both[len(prompt) :] if both[: len(prompt)] == prompt else _encode(tokenizer, answer)
+
+
+def _until(end_of_turn: int, ids: list[int]) -> list[int]:
+    """`ids` up to the last end-of-turn token, which is added where the template writes none."""
     if end_of_turn not in ids:
-        return [*ids, end_of_turn], []
-    last = len(ids) - 1 - ids[::-1].index(end_of_turn)
-    return ids[: last + 1], ids[last + 1 :]
+        return [*ids, end_of_turn]
+    return ids[: len(ids) - ids[::-1].index(end_of_turn)]
 
 
 @lru_cache(maxsize=8)
@@ -98,45 +101,28 @@ def _place(conversation: Conversation) -> dict[str, Any]:
     return {"file": source.file, "line": source.line} if source else {}
 
 
-def _whole(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> Rendered:
+def _sequences(turns: Iterable[_Turn]) -> Iterator[Rendered]:
+    """Turns joined where one's prompt begins with all that stands before, else with their own history.
+
+    They part where a template rewrites earlier turns (hidden thoughts, say) or writes no end-of-turn token, and where
+    the history is tokenised otherwise than the answer was sampled.
+    """
     ids: list[int] = []
     mask: list[bool] = []
-    for turn in _turns(tokenizer, messages):
-        prompt = _encode(tokenizer, turn.prompt)
-        trained, after = _answer_ids(tokenizer, turn.answer, end_of_turn)
-        ids += prompt + trained + after
-        mask += [False] * len(prompt) + [True] * len(trained) + [False] * len(after)
-    last = len(mask) - mask[::-1].index(True)
-    return Rendered(tuple(ids[:last]), tuple(mask[:last]))
+    for prompt, trained in turns:
+        if prompt[: len(ids)] != ids:
+            yield Rendered(tuple(ids), tuple(mask))
+            ids, mask = [], []
+        mask += [False] * (len(prompt) - len(ids)) + [True] * len(trained)
+        ids = prompt + trained
+    yield Rendered(tuple(ids), tuple(mask))
 
 
-def _turn_by_turn(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> Iterator[Rendered]:
-    """Each assistant turn with its own history, for templates that rewrite earlier turns (hidden thoughts, say)."""
-    for index, message in enumerate(messages):
-        if message.role == "assistant":
-            start = _render_text(tokenizer, messages[:index], generation_prompt=True)
-            whole = _render_text(tokenizer, messages[: index + 1], generation_prompt=False)
-            answer = whole[len(start) :] if whole.startswith(start) else message.content
-            prompt, (trained, _) = _encode(tokenizer, start), _answer_ids(tokenizer, answer, end_of_turn)
-            yield Rendered((*prompt, *trained), (False,) * len(prompt) + (True,) * len(trained))
-
-
-def _sequences(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> list[Rendered]:
+@contextmanager
+def _refusals(conversation: Conversation) -> Iterator[None]:
+    """What the template refuses is a mistake in the data."""
     try:
-        return [_whole(tokenizer, messages, end_of_turn)]
-    except _UnstableTemplateError:
-        return list(_turn_by_turn(tokenizer, messages, end_of_turn))
-
-
-def render_conversation(tokenizer: Any, conversation: Conversation, end_of_turn: int) -> list[Rendered]:
-    """A conversation as one rendered sequence, or one a turn where the template rewrites earlier turns.
-
-    `end_of_turn` is the token that closes an answer (`tutelage.models.template.end_of_turn_id`).
-    Raises DataError when a message holds a control token, so was rendered before, or when the template refuses it.
-    """
-    _refuse_control_tokens(tokenizer, conversation, end_of_turn)
-    try:
-        return _sequences(tokenizer, conversation.messages, end_of_turn)
+        yield
     except TemplateError as error:
         raise DataError(
             f"the model's chat template refuses this conversation ({error}); change the conversation, or use a model "
@@ -145,9 +131,20 @@ def render_conversation(tokenizer: Any, conversation: Conversation, end_of_turn:
         ) from error
 
 
+def render_conversation(tokenizer: Any, conversation: Conversation, end_of_turn: int) -> list[Rendered]:
+    """A conversation as one rendered sequence, or several where later turns do not meet earlier ones as they were.
+
+    `end_of_turn` is the token that closes an answer (`tutelage.models.template.end_of_turn_id`).
+    Raises DataError when a message holds a control token, so was rendered before, or when the template refuses it.
+    """
+    _refuse_control_tokens(tokenizer, conversation, end_of_turn)
+    with _refusals(conversation):
+        return list(_sequences(_turns(tokenizer, conversation.messages, end_of_turn)))
+
+
 def render_prompt(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> tuple[int, ...]:
     """Ids to sample an answer from: exactly the ids before that answer in `render_conversation`."""
-    probe = Conversation((*messages, Message("assistant", "x")))
-    rendered = render_conversation(tokenizer, probe, end_of_turn)[-1]
-    trained = len(rendered.mask) - rendered.mask[::-1].index(False) if False in rendered.mask else 0
-    return rendered.ids[:trained]
+    conversation = Conversation(tuple(messages))
+    _refuse_control_tokens(tokenizer, conversation, end_of_turn)
+    with _refusals(conversation):
+        return tuple(_encode(tokenizer, _render_text(tokenizer, messages, generation_prompt=True)))

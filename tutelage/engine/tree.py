@@ -240,15 +240,16 @@ def split_by_budget(trees: Iterable[Tree], max_tokens: int) -> list[list[Tree]]:
     Longest first into the emptiest row that has room, so rows differ little in cost; deterministic.
     """
     ordered = sorted(trees, key=lambda tree: -tree.num_tokens)
-    total = sum(tree.num_tokens for tree in ordered)
-    rows: list[list[Tree]] = [[] for _ in range(max(1, -(-total // max_tokens)))]
+    too_long = [[tree] for tree in ordered if tree.num_tokens > max_tokens]
+    fitting = ordered[len(too_long) :]
+    rows: list[list[Tree]] = [[] for _ in range(-(-sum(tree.num_tokens for tree in fitting) // max_tokens))]
     sizes = [0] * len(rows)
-    for tree in ordered:
+    for tree in fitting:
         index = min(range(len(rows)), key=sizes.__getitem__)
-        if sizes[index] and sizes[index] + tree.num_tokens > max_tokens:
+        if sizes[index] + tree.num_tokens > max_tokens:
             rows.append([])
             sizes.append(0)
             index = len(rows) - 1
         rows[index].append(tree)
         sizes[index] += tree.num_tokens
-    return [row for row in rows if row]
+    return too_long + rows

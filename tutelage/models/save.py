@@ -61,11 +61,12 @@ def save_model(
     import peft
 
     refuse_existing(path)
+    needed_bytes = saved_bytes(model, tokenizer, dtype=dtype, merge=merge)
     is_adapter = isinstance(model, peft.PeftModel)
     if is_adapter and merge:
         model, is_adapter = merge_lora(model), False
     base_name = str(model.config._name_or_path)
-    with new_folder(path, needed_bytes=_needed_bytes(model, tokenizer, dtype, is_adapter)) as folder:
+    with new_folder(path, needed_bytes=needed_bytes) as folder:
         if is_adapter:
             model.save_pretrained(folder, save_embedding_layers=False)
             origin = dict(origin) | {"base_model": _portable_name(base_name)}
@@ -76,11 +77,14 @@ def save_model(
         write_origin(folder, origin)
 
 
-def _needed_bytes(model: Any, tokenizer: Any, dtype: str, is_adapter: bool) -> int:
-    """What the folder will take: the weights, and some 150 bytes a token for vocabulary and merges."""
-    parameters = {id(p): p for p in model.parameters() if p.requires_grad or not is_adapter}.values()
+def saved_bytes(model: Any, tokenizer: Any, *, dtype: str = "bfloat16", merge: bool = False) -> int:
+    """What `save_model` will write: the weights, and some 150 bytes a token for vocabulary and merges."""
+    import peft
+
+    is_adapter = isinstance(model, peft.PeftModel) and not merge
+    saved = (p for name, p in model.named_parameters() if (p.requires_grad if is_adapter else "lora_" not in name))
     bytes_per_number = 4 if is_adapter else DTYPES[dtype].itemsize
-    return sum(p.numel() for p in parameters) * bytes_per_number + 150 * len(tokenizer) + 1_000_000
+    return sum(p.numel() for p in saved) * bytes_per_number + 150 * len(tokenizer) + 1_000_000
 
 
 def _save_whole(model: Any, tokenizer: Any, folder: Path, dtype: str) -> None:

@@ -117,7 +117,7 @@ def train(
     about what happens; `quiet` leaves them and the progress out.
     """
     from tutelage.methods.registry import find_method
-    from tutelage.models.save import check_output_name
+    from tutelage.models.save import check_output_name, saved_bytes
 
     say = _say_nothing if quiet else say
     method = find_method(method_name)()
@@ -129,14 +129,18 @@ def train(
     wanted = {"method": method_name, **flatten(config)}
     _check_run_folder(config, path, wanted)
     records = method.read(config.data if source is None else source)  # bad data is found before a model is loaded
-    from tutelage.train.dataset import make_dataset, token_limit
+    from tutelage.train.dataset import StepPlan, make_dataset, token_limit
     from tutelage.train.prepare import load_for_training, prepare, sampler
+    from tutelage.train.space import bytes_of_checkpoints, check_disk
 
     model, tokenizer = load_for_training(config, say)
     dataset = make_dataset(config, method, tokenizer, token_limit(config, model), records, say)
     engine, optimizer = prepare(model, config)
     rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
     samples = sampler(config, engine.model, tokenizer) if config.num_samples else None
+    checkpoint_bytes = bytes_of_checkpoints(config, path, optimizer, StepPlan(len(dataset.train), config).num_steps)
+    model_bytes = saved_bytes(engine.model, tokenizer, **_saved_as(config, engine.model))
+    check_disk(config, checkpoint_bytes=checkpoint_bytes, model_bytes=model_bytes)
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
         loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, samples, say, quiet)
         if not _run(loop, config):
@@ -194,6 +198,11 @@ def _open_trackers(loop: Loop, config: TrainConfig) -> Sequence[Tracker]:
         raise
 
 
+def _saved_as(config: TrainConfig, model: Any) -> dict[str, Any]:
+    dtype = "bfloat16" if config.precision == "bf16" else "float32"
+    return {"dtype": dtype, "merge": config.merge_lora and hasattr(model, "peft_config")}
+
+
 def _save(loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, model_path: Path) -> None:
     from tutelage.models.save import save_model
 
@@ -201,9 +210,8 @@ def _save(loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, mod
         "kind": "trained", "run": config.out, "method": method_name, "base": config.model, "data": config.data,
         "steps": loop.state.step, "tokens": loop.state.num_tokens, "data_sha256": loop.dataset.fingerprint,
     }  # fmt: skip
-    dtype = "bfloat16" if config.precision == "bf16" else "float32"
-    merge = config.merge_lora and hasattr(loop.engine.model, "peft_config")
-    save_model(loop.engine.model, tokenizer, model_path, origin=origin, dtype=dtype, merge=merge)
+    model = loop.engine.model
+    save_model(model, tokenizer, model_path, origin=origin, **_saved_as(config, model))
 
 
 def saved_options(workspace: Path, out: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ several writers at once (`RunFolder` holds the lock), and Windows (a folder cann
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -116,6 +117,15 @@ def load_checkpoint(folder: Path, *, log: Callable[[str], None]) -> Checkpoint |
     raise CheckpointError(
         f"no checkpoint in {folder} is whole ({'; '.join(damaged)}); restore one from a copy, or start a new run"
     )
+
+
+def glance(folder: Path) -> tuple[int, dict[str, Any]]:
+    """How many checkpoints are in `folder`, and the newest state that can be read; nothing is verified."""
+    found = _checkpoints(folder)
+    for _, path in found:
+        with contextlib.suppress(OSError, ValueError):
+            return len(found), json.loads((path / "state.json").read_bytes(), object_hook=_restored)
+    return len(found), {}
 
 
 def pack_rng_state() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tutelage.models.template import end_of_turn_id
 from tutelage.train.config import TrainConfig
 
 Item = list[Tree]
-"""The trees of one record; a conversation is one tree unless its template rewrites earlier turns."""
+"""The trees of one record; a conversation is one unless later turns do not meet earlier ones as they were."""
 
 
 @dataclass(frozen=True)

@@ -65,3 +65,39 @@ class Answer:
     num_tokens: int
     stopped: bool
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Answers to one prompt that someone put in order: two for a pair, K for a ranking; equal ranks are a tie.
+
+    A rewrite is a third answer that ranks above both: edited > chosen > rejected.
+    """
+
+    messages: tuple[Message, ...]
+    """The prompt, shared by all answers: ends with the user."""
+    answers: tuple[tuple[Message, ...], ...]
+    """Each begins and ends with the assistant; usually one message, more where the comparison was of longer talk."""
+    ranks: tuple[int, ...]
+    """One for each answer, 0 = best; every rank up to the largest occurs."""
+    strength: float | None = None
+    """How much better, in the data's own units, larger = clearer; None where nobody said."""
+    rater: str = ""
+    """Who judged; empty where the data does not say."""
+    source: Source | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A verdict on one answer alone: thumbs up or down, or a number."""
+
+    messages: tuple[Message, ...]
+    """The prompt: ends with the user."""
+    answer: tuple[Message, ...]
+    """Begins and ends with the assistant."""
+    value: bool | float
+    """True = good, False = bad; a number is in the data's own units, larger = better."""
+    rater: str = ""
+    source: Source | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from tutelage import __version__
 from tutelage.engine.memory import bound_kernel_cache
@@ -41,21 +41,104 @@ def train(
 ) -> int:
     """Train a model: `tutelage train sft --model starter-base --data pairs.jsonl --out mine`.
 
+    `tutelage methods` lists the methods; `tutelage train METHOD --help` shows those options too that only it has.
+
     Parameters
     ----------
     method
-        `sft`, or a file ./my_method.py that registers one.
+        A method's name, or a file ./my_method.py that registers one.
     recipe
         YAML file with any of these options; options on the command line win.
     """
     from tutelage.train.api import train as run_training
 
     del recipe  # its options were put among the others by `main`
-    run = run_training(method, config)
+    return _report_run(run_training(method, config))
+
+
+def _train_app(cls: type[Any]) -> App:
+    """The verb `train` with the options of one method added."""
+    from tutelage.train.api import train as run_training
+
+    def train(method: str, /, *, config: Any, options: Any = None, recipe: Path | None = None) -> int:
+        del recipe
+        return _report_run(run_training(method, config, options))
+
+    train.__doc__ = globals()["train"].__doc__
+    train.__annotations__ |= {
+        "config": Annotated[TrainConfig, Parameter(name="*")],
+        "options": Annotated[cls, Parameter(name="*", group=Group(f"Options of {cls.name}", sort_key=1))],
+    }
+    one = App(
+        name="tutelage train", help_format="plaintext", default_parameter=app.default_parameter,
+        suppress_keyboard_interrupt=False, version_flags=[],
+    )  # fmt: skip
+    one.default(train)
+    return one
+
+
+def _report_run(run: Any) -> int:
     if not run.finished:
         return 130
-    print(f"run    {run.path}\nmodel  {run.model_path}\ntry it: tutelage chat {run.name}")
+    from tutelage.models.folder import read_origin
+
+    is_reward = read_origin(run.model_path).get("method") == "reward"
+    verb = f"score --model {run.name} --data FILE" if is_reward else f"chat {run.name}"
+    print(f"run    {run.path}\nmodel  {run.model_path}\ntry it: tutelage {verb}")
     return 0
+
+
+@app.command
+def methods(method: str | None = None, /) -> int:
+    """List the training methods; with a name, its formula, options and defaults.
+
+    Parameters
+    ----------
+    method
+        A method's name, or a file ./my_method.py that registers one.
+    """
+    from tutelage.verbs import list_the_methods, tell_of_method
+
+    return tell_of_method(method) if method else list_the_methods()
+
+
+@app.command
+def score(
+    *,
+    model: str,
+    data: str,
+    out: Path | None = None,
+    overwrite: bool = False,
+    max_tokens: int = 2048,
+    bad_records: Literal["error", "drop"] = "error",
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Score answers with a reward model: `tutelage score --model rm --data answers.jsonl --out scores.jsonl`.
+
+    Of comparisons it also says how often the model agrees with them, with an interval.
+
+    Parameters
+    ----------
+    model
+        A reward model or an ensemble: a folder, a hub id or a name in the workspace.
+    data
+        Data file with comparisons, rated answers or conversations.
+    out
+        JSONL file to write the scores to.
+    overwrite
+        Replace the file if it is there.
+    max_tokens
+        Longest prompt and answer, in tokens; a longer one is an error.
+    bad_records
+        What to do with a record that cannot be read: stop, or leave it out and say so.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from tutelage.score import score_file
+
+    return score_file(
+        model, data, out, overwrite=overwrite, max_tokens=max_tokens, bad_records=bad_records, workspace=workspace
+    )
 
 
 @app.command
@@ -299,11 +382,11 @@ def _read_recipe(path: Path) -> dict[str, Any]:
     return content
 
 
-def _recipe_options(path: Path) -> dict[str, Any]:
+def _recipe_options(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a recipe with dotted keys; raises ConfigError for a key nobody knows."""
-    from tutelage.train.config import dotted, known_keys, unknown_key
+    from tutelage.train.config import dotted, unknown_key
 
-    known, options = known_keys(TrainConfig), dotted(_read_recipe(path))
+    options = dotted(_read_recipe(path))
     for key, value in options.items():
         if key not in known:
             raise unknown_key(key, known, str(path))
@@ -313,18 +396,20 @@ def _recipe_options(path: Path) -> dict[str, Any]:
     return options
 
 
-def _fill_in(tokens: list[str]) -> list[str]:
+def _fill_in(tokens: list[str], cls: type[Any] | None) -> list[str]:
     """Put in the options of a recipe, and of the run that is resumed, where the command line does not give them."""
     from tutelage.train.api import saved_options
+    from tutelage.train.config import known_keys
 
     recipe = _value_after(tokens, "--recipe")
-    added = {} if recipe is None else _recipe_options(Path(recipe))
+    known = known_keys(TrainConfig) | (known_keys(cls) if cls else {})
+    added = {} if recipe is None else _recipe_options(Path(recipe), known)
     out = _value_after(tokens, "--out") or added.get("out")
     resumes = any(token in ("--resume", "--resume=true") for token in tokens) or added.get("resume")
     if resumes and out is not None:
         workspace = _value_after(tokens, "--workspace") or added.get("workspace") or WORKSPACE
         # The folder may have moved since: where the run was found counts, not where it was begun.
-        added = saved_options(Path(workspace), str(out)) | added | {"workspace": str(workspace)}
+        added = saved_options(Path(workspace), str(out), cls) | added | {"workspace": str(workspace)}
     given = _given_keys(tokens)
     return [*tokens, *_as_tokens({key: value for key, value in added.items() if key not in given})]
 
@@ -346,11 +431,20 @@ def _replace_what_cannot_be_encoded() -> None:
 
 
 def _run(tokens: list[str]) -> int:
-    if tokens[:1] == ["train"] and not {"-h", "--help"} & set(tokens):
-        tokens = _fill_in(tokens)
-    result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    verb = app
+    if tokens[:1] == ["train"] and len(tokens) > 1 and not tokens[1].startswith("-"):
+        verb, tokens = _prepare_train(tokens[1:])
+    result = verb(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     sys.stdout.flush()  # a reader that has gone is noticed here, not when the interpreter shuts down
     return result if isinstance(result, int) else 0
+
+
+def _prepare_train(tokens: list[str]) -> tuple[App, list[str]]:
+    """The verb for the method that the tokens name, and the tokens with what a recipe or a resumed run adds."""
+    from tutelage.methods.registry import find_method
+
+    cls = find_method(tokens[0])
+    return _train_app(cls), tokens if {"-h", "--help"} & set(tokens) else _fill_in(tokens, cls)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

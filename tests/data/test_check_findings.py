@@ -400,7 +400,7 @@ def test_code_and_short_answers_have_no_language() -> None:
 def test_languages_are_told_for_a_sample_of_a_large_file() -> None:
     records = [pair(f"Q{number}", f"A{number}") for number in range(2001)]
     (note,) = findings(records, "language-sample")
-    assert (note.severity, note.message) == ("note", "languages were told for 2,000 of 2,001 records, evenly spread")
+    assert (note.severity, note.message) == ("note", "languages were told for 2,000 of 2,001 answers, evenly spread")
     assert findings(records[:2000], "language-sample") == []
 
 

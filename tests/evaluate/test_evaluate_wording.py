@@ -4,7 +4,6 @@ import io
 
 import pytest
 
-from tutelage.evaluate.intervals import Interval
 from tutelage.evaluate.measures import MEASURES
 from tutelage.evaluate.summary import ModelResult, Row, summarise
 from tutelage.evaluate.terminal import report_table
@@ -18,6 +17,7 @@ from tutelage.evaluate.wording import (
     sample_size_note,
     undecided_labels,
 )
+from tutelage.stats.intervals import Interval
 from tutelage.types import Answer, Message, Prompt
 
 BY_NAME = {measure.name: measure for measure in MEASURES}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tutelage.errors import DataError
 from tutelage.evaluate.charts import RunCurve, draw_curves, draw_intervals, nice_ticks, smoothed, thin
-from tutelage.evaluate.intervals import Interval
+from tutelage.stats.intervals import Interval
 
 
 @pytest.mark.parametrize(

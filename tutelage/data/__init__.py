@@ -1,4 +1,4 @@
-"""Data: files of every common format read as conversations and prompts, and checked for what would spoil training.
+"""Data: files of every common format read as conversations, verdicts and prompts, and checked for what spoils training.
 
 The names below are imported on first use, so that importing the package costs nothing.
 Leaves out: rendering conversations as token ids (`tutelage.data.render`), which needs a tokenizer.
@@ -11,18 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tutelage.data.check import check_file
-    from tutelage.data.load import load_conversations, load_general_texts, load_prompts
+    from tutelage.data.load import load_comparisons, load_conversations, load_general_texts, load_prompts, load_ratings
     from tutelage.data.report import CheckReport, Finding
 
-__all__ = ["CheckReport", "Finding", "check_file", "load_conversations", "load_general_texts", "load_prompts"]
+__all__ = [
+    "CheckReport",
+    "Finding",
+    "check_file",
+    "load_comparisons",
+    "load_conversations",
+    "load_general_texts",
+    "load_prompts",
+    "load_ratings",
+]
 
 _HOMES = {
     "CheckReport": "report",
     "Finding": "report",
     "check_file": "check",
+    "load_comparisons": "load",
     "load_conversations": "load",
     "load_general_texts": "load",
     "load_prompts": "load",
+    "load_ratings": "load",
 }
 
 

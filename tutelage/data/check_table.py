@@ -35,6 +35,7 @@ def _overview(report: CheckReport) -> RenderableType:
     table = Table(title=Text(report.file), title_justify="left", show_header=False, box=None)
     table.add_column(style="dim")
     table.add_column(justify="right")
+    table.add_row("kind", report.kind)
     table.add_row("format", report.format)
     table.add_row("records", f"{report.num_records:,}")
     table.add_row("turns", f"{report.num_turns:,}")

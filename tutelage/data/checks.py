@@ -33,12 +33,15 @@ def find_form(parsed: Parsed, control_tokens: Collection[str] = ()) -> Iterator[
     `control_tokens` are the model's own; training refuses a text that holds one, so it is an error here.
     """
     for turn, message in enumerate(parsed.conversation.messages):
+        if turn < parsed.num_seen:
+            continue
         control = next((token for token in control_tokens if token in message.content), None)
         if control:
             text = f"holds '{control}', a control token of this model, which training refuses; remove it"
             yield finding_at(parsed, "role-token", text, turn=turn, severity="error")
         if message.role == "assistant":
-            yield from _answer_form(parsed, turn, message.content)
+            if turn >= parsed.num_context:
+                yield from _answer_form(parsed, turn, message.content)
         elif not message.content.strip():
             yield finding_at(parsed, "empty-prompt", f"the {message.role}'s turn is empty", turn=turn)
 

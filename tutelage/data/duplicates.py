@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from tutelage.data.formats import Parsed
@@ -36,7 +36,7 @@ def find_repeats(records: Sequence[Parsed]) -> Iterator[Finding]:
     for index, finding in _exact(records):
         repeated.add(index)
         yield finding
-    yield from _near(records, repeated)
+    yield from find_near(records, repeated)
 
 
 def _exact(records: Sequence[Parsed]) -> Iterator[tuple[int, Finding]]:
@@ -44,8 +44,8 @@ def _exact(records: Sequence[Parsed]) -> Iterator[tuple[int, Finding]]:
     prompts: dict[bytes, int] = {}
     for index, parsed in enumerate(records):
         messages = parsed.conversation.messages
-        prompt = _digest(messages[:-1])
-        whole = prompt + _digest(messages[-1:])
+        prompt = digest(messages[:-1])
+        whole = prompt + digest(messages[-1:])
         twin, namesake = wholes.setdefault(whole, index), prompts.setdefault(prompt, index)
         if twin != index:
             message = f"the same prompt and answer as {place_of(records[twin], parsed)}"
@@ -55,12 +55,14 @@ def _exact(records: Sequence[Parsed]) -> Iterator[tuple[int, Finding]]:
             yield index, finding_at(parsed, "same-prompt", message, turn=len(messages) - 2)
 
 
-def _digest(messages: Sequence[Message]) -> bytes:
+def digest(messages: Sequence[Message]) -> bytes:
+    """A short key, the same for messages that are equal after normalising."""
     text = "\x1e".join(f"{message.role}\x1f{normalise(message.content)}" for message in messages)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _near(records: Sequence[Parsed], repeated: set[int]) -> Iterator[Finding]:
+def find_near(records: Sequence[Parsed], repeated: Set[int]) -> Iterator[Finding]:
+    """`near-duplicate`, for every record whose index is not in `repeated`."""
     from rensa import RMinHash, RMinHashLSH
 
     index = RMinHashLSH(threshold=MIN_SIMILARITY, num_perm=NUM_PERMUTATIONS, num_bands=NUM_BANDS)
@@ -73,7 +75,7 @@ def _near(records: Sequence[Parsed], repeated: set[int]) -> Iterator[Finding]:
         for number, run, sketch in zip(batch, runs, sketches, strict=True):
             candidates = sorted(index.query(sketch)) if run else []
             likely = _likely(sketch, candidates[:MAX_CANDIDATES], indexed)
-            match = _first_match(records, run, likely)
+            match = _first_match(records, number, run, likely)
             if match is not None:
                 yield _near_duplicate(records[number], records[match[0]], match[1])
             elif len(candidates) <= MAX_CANDIDATES:
@@ -91,12 +93,21 @@ def _likely(sketch: Any, candidates: Sequence[int], indexed: Mapping[int, Any]) 
     return [-number for estimate, number in estimates[:MAX_COMPARED] if estimate >= MIN_ESTIMATE]
 
 
-def _first_match(records: Sequence[Parsed], run: set[str], candidates: Sequence[int]) -> tuple[int, float] | None:
+def _first_match(
+    records: Sequence[Parsed], number: int, run: set[str], candidates: Sequence[int]
+) -> tuple[int, float] | None:
     for other in candidates:
         similarity = jaccard(run, _spoken_shingles(records[other]))
+        # Judged answers that share a long prompt are alike as a whole, and may still be different answers.
+        if similarity >= MIN_SIMILARITY and records[number].num_context:
+            similarity = min(similarity, jaccard(*(_answer_shingles(records[at]) for at in (number, other))))
         if similarity >= MIN_SIMILARITY:
             return other, similarity
     return None
+
+
+def _answer_shingles(parsed: Parsed) -> set[str]:
+    return shingles("\n".join(turn.content for turn in parsed.conversation.messages[parsed.num_context :]))
 
 
 def _near_duplicate(parsed: Parsed, other: Parsed, similarity: float) -> Finding:
@@ -118,6 +129,8 @@ def find_sealed(records: Sequence[Parsed], sealed: Sequence[Prompt]) -> Iterator
             if message.role != "user":
                 continue
             asked.append(message.content)
+            if turn < parsed.num_seen:
+                continue
             # A follow-up is compared alone and with what came before it, as a sealed prompt may have several turns.
             texts = {message.content, "\n".join(asked)}
             matches = [match for text in sorted(texts) if (match := lookup.find(text))]

@@ -49,7 +49,7 @@ def open_stream(name: str, opener: Opener, suffix: str) -> RawFile:
         kind = f"unknown file type '{suffix}'" if suffix else "no file extension"
         raise DataError(f"{kind}, and the content is not {READABLE}; convert it to one of these", file=name)
     if container == "empty":
-        empty = Problem("empty-file", "the file is empty (0 bytes); write at least one record into it")
+        empty = Problem("empty-file", "the file is empty (0 bytes); write at least one record into it", whole_file=True)
         return RawFile(name, "empty", [empty])
     return RawFile(name, container, _items(opener, container), "row" if container == "Parquet" else "line")
 

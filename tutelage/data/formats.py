@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tutelage.data.raw import Problem, RawFile
+from tutelage.data.raw import Problem, RawFile, RawRecord
 from tutelage.data.record import Record
 from tutelage.data.shapes import Shape, shape_of
 from tutelage.types import Conversation, Prompt, Source
@@ -17,28 +17,37 @@ from tutelage.types import Conversation, Prompt, Source
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A conversation, the field of each of its messages as the file names it, and how its record was written."""
+    """A conversation, the field of each of its messages as the file names it, and how its record was written.
+
+    An answer that was judged begins after `num_context` messages, which are not learned from; the first `num_seen`
+    of them were looked at with another answer of the same record.
+    """
 
     conversation: Conversation
     fields: tuple[str, ...]
     shape: str
     unit: str = "line"
+    num_context: int = 0
+    num_seen: int = 0
 
 
 Result = TypeVar("Result")
+TellShape = Callable[[RawRecord, Shape | None], Shape | Problem]
 
 
 def parse_conversations(raw_file: RawFile) -> Iterator[Parsed | Problem]:
     """The conversations of a file, and a problem for everything that is not one."""
-    return _parse(raw_file, _conversation)
+    return parse_records(raw_file, _conversation)
 
 
 def parse_prompts(raw_file: RawFile) -> Iterator[Prompt | Problem]:
     """The prompts of a file, with the last answer of each as its reference."""
-    return _parse(raw_file, _prompt)
+    return parse_records(raw_file, _prompt)
 
 
-def _parse(raw_file: RawFile, read: Callable[[Record, RawFile], Result]) -> Iterator[Result | Problem]:
+def parse_records(
+    raw_file: RawFile, read: Callable[[Record, RawFile], Result], tell_shape: TellShape = shape_of
+) -> Iterator[Result | Problem]:
     """The first record decides the shape of the file; the first record of another shape is a problem."""
     first: tuple[Shape, int] | None = None
     is_mixed, is_empty = False, True
@@ -47,7 +56,7 @@ def _parse(raw_file: RawFile, read: Callable[[Record, RawFile], Result]) -> Iter
         if isinstance(item, Problem):
             yield item
             continue
-        shape = shape_of(item, first[0] if first else None)
+        shape = tell_shape(item, first[0] if first else None)
         if isinstance(shape, Problem):
             yield shape
             continue
@@ -62,12 +71,13 @@ def _parse(raw_file: RawFile, read: Callable[[Record, RawFile], Result]) -> Iter
         else:
             yield result
     if is_empty:
-        yield Problem("empty-file", "the file holds no records; write at least one into it")
+        yield Problem("empty-file", "the file holds no records; write at least one into it", whole_file=True)
 
 
 def _two_formats(line: int, shape: Shape, first: tuple[Shape, int], unit: str) -> Problem:
     this, before = f"{unit} {line} is {shape.name}", f"{unit} {first[1]} is {first[0].name}"
-    return Problem("two-formats", f"two formats in one file: {before}, {this}; split the file by format", line)
+    message = f"two formats in one file: {before}, {this}; split the file by format"
+    return Problem("two-formats", message, line, whole_file=True)
 
 
 def _conversation(record: Record, raw_file: RawFile) -> Parsed:

@@ -39,7 +39,7 @@ def find_languages(records: Sequence[Parsed]) -> Iterator[Finding]:
     sample = records
     if len(records) > MAX_RECORDS:
         sample = [records[place * len(records) // MAX_RECORDS] for place in range(MAX_RECORDS)]
-        message = f"languages were told for {MAX_RECORDS:,} of {len(records):,} records, evenly spread"
+        message = f"languages were told for {MAX_RECORDS:,} of {len(records):,} answers, evenly spread"
         yield Finding("note", "language-sample", None, None, message)
     identify = _identifier()
     told = [(parsed, language) for parsed in sample if (language := _language(parsed, identify))]

@@ -38,7 +38,9 @@ def find_over_long(records: Sequence[Parsed], max_tokens: int, tokenizer: Any = 
         counts = [_num_tokens(message.content, tokenizer) + MARKER_TOKENS for message in messages]
         num_tokens = _rendered_tokens(messages, tokenizer) or sum(counts)
         if num_tokens > max_tokens:
-            yield _over_long(parsed, counts, num_tokens, max_tokens, tokenizer)
+            turn, kept = _cut(counts, num_tokens - max_tokens)
+            if turn >= parsed.num_seen:
+                yield _over_long(parsed, turn, kept, num_tokens, max_tokens, tokenizer)
 
 
 def _num_tokens(text: str, tokenizer: Any) -> int:
@@ -60,16 +62,20 @@ def _rendered_tokens(messages: Sequence[Message], tokenizer: Any) -> int | None:
         return None
 
 
-def _over_long(parsed: Parsed, counts: Sequence[int], num_tokens: int, max_tokens: int, tokenizer: Any) -> Finding:
-    num_cut = num_tokens - max_tokens
+def _cut(counts: Sequence[int], num_cut: int) -> tuple[int, int]:
+    """The turn where a cut of the last `num_cut` tokens begins, and how many tokens of it are kept."""
     turn, kept = len(counts) - 1, counts[-1] - num_cut
     while kept < 0 and turn > 0:
         turn -= 1
         kept += counts[turn]
+    return turn, kept
+
+
+def _over_long(parsed: Parsed, turn: int, kept: int, num_tokens: int, max_tokens: int, tokenizer: Any) -> Finding:
     start = snippet(_after(parsed.conversation.messages[turn].content, max(kept, 0), tokenizer))
     size = f"{num_tokens:,} tokens" if tokenizer else f"about {num_tokens:,} tokens (4 characters a token)"
     place = f"“{start}”" if start else "the end of this turn"
-    message = f"{size}, limit {max_tokens:,}: the last {num_cut:,} would be cut, from {place} on"
+    message = f"{size}, limit {max_tokens:,}: the last {num_tokens - max_tokens:,} would be cut, from {place} on"
     return finding_at(parsed, "over-long", message, turn=turn)
 
 

@@ -1,22 +1,26 @@
-"""The way in: conversations to train on, prompts to answer, general text, from any source by one name.
+"""The way in: conversations, people's verdicts, prompts and general text, from any source by one name.
 
-Raises at the first bad record. Leaves out: collecting all problems of a file (`tutelage.data.check`).
+Raises at the first bad record, unless told to leave it out. Leaves out: collecting all problems of a file
+(`tutelage.data.check`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tutelage.data import starter
 from tutelage.data.files import PLAIN_TEXT, READABLE, open_hub, open_path, open_records
 from tutelage.data.formats import parse_conversations, parse_prompts
 from tutelage.data.raw import Problem, RawFile
+from tutelage.data.verdicts import Verdict, as_comparisons, as_ratings, parse_verdicts
 from tutelage.errors import DataError
-from tutelage.types import Conversation, Prompt
+from tutelage.types import Comparison, Conversation, Prompt, Rating
 
 ConversationSource = str | Path | Sequence[Mapping[str, Any]]
+VerdictSource = ConversationSource
+OnBad = Literal["error", "drop"]
 PromptSource = str | Path | Sequence[Mapping[str, Any] | str]
 
 
@@ -33,6 +37,60 @@ def load_conversations(source: ConversationSource) -> list[Conversation]:
                 raise raw_file.error(item)
             conversations.append(item.conversation)
     return conversations
+
+
+def load_comparisons(
+    source: VerdictSource, *, on_bad: OnBad = "error", dropped: list[DataError] | None = None
+) -> list[Comparison]:
+    """Answers that someone put in order, from comparisons of any shape or from several ratings of one prompt.
+
+    `source` is a file, `hub:owner/name[:split]`, or a list of dicts. With `on_bad="drop"` a bad record is left out and
+    its error is added to `dropped`. Raises `DataError` with file, line and field at the first bad record otherwise,
+    and whenever nothing is left to compare.
+    """
+    verdicts, name = _load_verdicts(source, on_bad, dropped)
+    comparisons = [each for each in verdicts if isinstance(each, Comparison)]
+    comparisons += as_comparisons(each for each in verdicts if isinstance(each, Rating))
+    if not comparisons:
+        message = f"no two of the rated answers ({len(verdicts):,}) share a prompt, so none can be compared"
+        raise DataError(f"{message}; rate two answers to each prompt", file=name)
+    return comparisons
+
+
+def load_ratings(
+    source: VerdictSource, *, on_bad: OnBad = "error", dropped: list[DataError] | None = None
+) -> list[Rating]:
+    """Verdicts on single answers, from ratings or from comparisons: the best answer is good, the others are bad.
+
+    Takes and raises what `load_comparisons` does. A tie says neither, so it is left out.
+    """
+    verdicts, name = _load_verdicts(source, on_bad, dropped)
+    ratings = [each for each in verdicts if isinstance(each, Rating)]
+    ratings += as_ratings(each for each in verdicts if isinstance(each, Comparison))
+    if not ratings:
+        message = f"every comparison ({len(verdicts):,}) is a tie, so no answer is good or bad"
+        raise DataError(f"{message}; add comparisons with a winner", file=name)
+    return ratings
+
+
+def _load_verdicts(source: VerdictSource, on_bad: OnBad, dropped: list[DataError] | None) -> tuple[list[Verdict], str]:
+    """The verdicts of a source and its name."""
+    raw_file = open_verdicts(source)
+    verdicts: list[Verdict] = []
+    errors: dict[int, DataError] = {}
+    for item in parse_verdicts(raw_file):
+        if not isinstance(item, Problem):
+            verdicts.append(item.verdict)
+        elif on_bad == "error" or item.whole_file or item.line is None:
+            raise raw_file.error(item)
+        else:
+            errors.setdefault(item.line, raw_file.error(item))
+    if dropped is not None:
+        dropped += errors.values()
+    if not verdicts:
+        first = next(iter(errors.values()))
+        raise DataError(f"every record ({len(errors):,}) is bad; the first: {first}", file=raw_file.name)
+    return verdicts, raw_file.name
 
 
 def load_prompts(source: PromptSource) -> list[Prompt]:
@@ -67,10 +125,26 @@ def open_conversations(source: ConversationSource) -> list[RawFile]:
         raise DataError("'sealed' names the sealed prompts, which are never trained on; 'starter' names the pairs")
     raw_files = _open(source)
     for raw_file in raw_files:
-        if raw_file.container == PLAIN_TEXT:
-            message = f"plain text holds one prompt a line and no answers; save pairs as {READABLE}"
-            raise DataError(message, file=raw_file.name)
+        _refuse_plain_text(raw_file, "pairs")
     return raw_files
+
+
+def open_verdicts(source: VerdictSource) -> RawFile:
+    """The opened file of a source of verdicts; refuses sources that hold none."""
+    if isinstance(source, str) and source in (starter.STARTER, starter.SEALED):
+        kept = "pairs" if source == starter.STARTER else "prompts"
+        raise DataError(
+            f"'{source}' names shipped {kept}, which hold no verdicts; name a file of comparisons or ratings"
+        )
+    (raw_file,) = _open(source)
+    _refuse_plain_text(raw_file, "verdicts")
+    return raw_file
+
+
+def _refuse_plain_text(raw_file: RawFile, wanted: str) -> None:
+    if raw_file.container == PLAIN_TEXT:
+        message = f"plain text holds one prompt a line and no answers; save {wanted} as {READABLE}"
+        raise DataError(message, file=raw_file.name)
 
 
 def _open(source: PromptSource) -> list[RawFile]:

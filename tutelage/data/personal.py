@@ -63,6 +63,8 @@ PUBLIC_RESOLVERS = {"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.
 def find_personal(parsed: Parsed) -> Iterator[Finding]:
     """`personal-data`: every likely personal value of a record, masked."""
     for turn, message in enumerate(parsed.conversation.messages):
+        if turn < parsed.num_seen:
+            continue
         for kind, value in personal_values(message.content):
             text = f"likely {kind}: {masked(value)}; replace it unless it is invented or public"
             yield finding_at(parsed, "personal-data", text, turn=turn)

@@ -15,12 +15,16 @@ from tutelage.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a file; `code` names the kind, e.g. `unknown-role`."""
+    """Something wrong in a file; `code` names the kind, e.g. `unknown-role`.
+
+    `whole_file` marks what is no single record's fault: leaving that record out would not mend it.
+    """
 
     code: str
     message: str
     line: int | None = None
     field: str | None = None
+    whole_file: bool = False
 
     def __post_init__(self) -> None:
         # A message may quote a key or a role from the file, which can hold anything.

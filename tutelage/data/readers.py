@@ -14,10 +14,12 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from tutelage.data.raw import Problem, RawRecord, ReadProblem
 from tutelage.data.shapes import QUESTION_KEYS
+from tutelage.data.verdict_shapes import VERDICT_KEYS
 
 LINE_LIMIT_BYTES = 100_000_000
 JSON_LIMIT_BYTES = 4_000_000_000
@@ -32,9 +34,10 @@ def guarded(items: Iterable[RawRecord | Problem]) -> Iterator[RawRecord | Proble
     try:
         yield from items
     except ReadProblem as error:
-        yield error.problem
+        yield replace(error.problem, whole_file=True)
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        yield Problem("damaged-file", "the compressed data is damaged or cut short; fetch or compress the file again")
+        message = "the compressed data is damaged or cut short; fetch or compress the file again"
+        yield Problem("damaged-file", message, whole_file=True)
 
 
 def raw_lines(stream: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
@@ -115,7 +118,7 @@ def read_json(stream: BinaryIO) -> Iterator[RawRecord | Problem]:
 def _object(text: str, start: int) -> Iterator[RawRecord | Problem]:
     value = parse_json(text, 1)
     line = 1 + text.count("\n", 0, start)
-    if not isinstance(value, dict) or any(key.strip().lower() in QUESTION_KEYS for key in value):
+    if not isinstance(value, dict) or any(key.strip().lower() in QUESTION_KEYS | VERDICT_KEYS for key in value):
         yield RawRecord(line, value)
         return
     lists = [key for key, member in value.items() if isinstance(member, list)]

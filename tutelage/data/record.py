@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tutelage.data.raw import Problem, RawRecord, type_name
@@ -41,6 +41,10 @@ class Record:
             self.used.add(key)
         return key
 
+    def get(self, name: str) -> Any:
+        """The value of a field, or None; it still counts as meta."""
+        return self.values[self.names[name]] if name in self.names else None
+
     def text(self, *names: str) -> str:
         """The text of an optional field, empty when there is none."""
         key = self.find(*names)
@@ -56,8 +60,11 @@ class Record:
 
     def turns(self, *, needs_answer: bool) -> list[Turn]:
         """(field, message) of every turn; for a prompt the answer may be missing or empty."""
-        system = self.text("system")
-        turns = [(self.names["system"], Message("system", system))] if system else []
+        return self.question_turns() + self.answer_turns(needs_answer)
+
+    def question_turns(self) -> list[Turn]:
+        """The system message and what was asked; of a shape without answer keys, all turns."""
+        turns = self.system_turns()
         self.refuse_history()
         question = self.find(*self.shape.question)
         if question is None:
@@ -66,7 +73,11 @@ class Record:
             turns += self.turn_list(question)
         else:
             turns.append((question, Message("user", self.asked(question))))
-        return turns + self.answer_turns(needs_answer)
+        return turns
+
+    def system_turns(self) -> list[Turn]:
+        system = self.text("system")
+        return [(self.names["system"], Message("system", system))] if system else []
 
     def refuse_history(self) -> None:
         """Some Alpaca files keep earlier turns aside; dropping them would teach answers out of context."""
@@ -97,10 +108,13 @@ class Record:
     def turn_list(self, key: str) -> list[Turn]:
         value = self.values[key]
         if isinstance(value, str):  # a cell of a CSV file holds the list as JSON
-            value = _from_json(value)
+            value = from_json(value)
         if not isinstance(value, (list, tuple)):
             self.note("wrong-type", f"expected a list of messages, found {type_name(value)}", key)
             return []
+        return self.turns_of(value, key)
+
+    def turns_of(self, value: Sequence[Any], key: str) -> list[Turn]:
         if not value:
             self.note("empty-messages", "the list of messages is empty; a conversation has at least two turns", key)
         turns = [self.turn(item, f"{key}[{index}]") for index, item in enumerate(value)]
@@ -153,7 +167,10 @@ class Record:
                 return
 
     def turn_field(self, turns: list[Turn]) -> str:
-        return turns[0][0] if turns else self.names.get(self.shape.question[0], self.shape.question[0])
+        if turns:
+            return turns[0][0]
+        name = (self.shape.question or self.shape.answer)[0]
+        return self.names.get(name, name)
 
     def check_end(self, turns: list[Turn]) -> None:
         """A conversation to learn from ends with an answer, and no answer is empty."""
@@ -173,7 +190,7 @@ class Record:
         value = self.values[key] if key else ""
         if key is None or value == "":
             return ()
-        value = _from_json(value) if isinstance(value, str) else value
+        value = from_json(value) if isinstance(value, str) else value
         is_list = isinstance(value, (list, tuple))
         if is_list and all(isinstance(check, Mapping) and isinstance(check.get("check"), str) for check in value):
             return tuple(value)
@@ -199,7 +216,8 @@ def _order_message(role: Role, index: int, skipped: int) -> str:
     return f"messages {place - 1} and {place} are both the {role}'s; user and assistant take turns"
 
 
-def _from_json(text: str) -> Any:
+def from_json(text: str) -> Any:
+    """The value that a text holds as JSON, else the text itself."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 
 from tutelage.errors import DataError
-from tutelage.types import Conversation, Message
+from tutelage.types import Conversation, Message, Source
 
 
 class Rendered(NamedTuple):
@@ -26,6 +26,13 @@ class Rendered(NamedTuple):
 
     ids: tuple[int, ...]
     mask: tuple[bool, ...]
+
+
+class RenderedAnswers(NamedTuple):
+    """The ids of a prompt, and for each answer those that follow them."""
+
+    prompt: tuple[int, ...]
+    answers: tuple[Rendered, ...]
 
 
 class _Turn(NamedTuple):
@@ -44,9 +51,10 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def _turns(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> Iterator[_Turn]:
+def _turns(tokenizer: Any, messages: Sequence[Message], end_of_turn: int, first: int = 0) -> Iterator[_Turn]:
+    """The assistant's turns from message `first` on."""
     for index, message in enumerate(messages):
-        if message.role != "assistant":
+        if message.role != "assistant" or index < first:
             continue
         start = _render_text(tokenizer, messages[:index], generation_prompt=True)
         whole = _render_text(tokenizer, messages[: index + 1], generation_prompt=False)
@@ -142,9 +150,47 @@ def render_conversation(tokenizer: Any, conversation: Conversation, end_of_turn:
         return list(_sequences(_turns(tokenizer, conversation.messages, end_of_turn)))
 
 
-def render_prompt(tokenizer: Any, messages: Sequence[Message], end_of_turn: int) -> tuple[int, ...]:
+def render_answers(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    answers: Sequence[Sequence[Message]],
+    end_of_turn: int,
+    source: Source | None = None,
+) -> RenderedAnswers:
+    """A prompt's ids once, and each answer as a chat would go on with them; user turns inside an answer are not trained.
+
+    Raises DataError as `render_conversation` does, and for an answer of several turns when the chat template rewrites
+    the earlier ones, since then no one sequence holds them all.
+    """
+    prompt = render_prompt(tokenizer, messages, end_of_turn, source)
+    return RenderedAnswers(
+        prompt, tuple(_rendered_answer(tokenizer, messages, answer, end_of_turn, source, prompt) for answer in answers)
+    )
+
+
+def _rendered_answer(
+    tokenizer: Any, messages: Sequence[Message], answer: Sequence[Message], end_of_turn: int, source: Source | None,
+    prompt: tuple[int, ...],
+) -> Rendered:  # fmt: skip
+    whole = Conversation((*messages, *answer), source)
+    _refuse_control_tokens(tokenizer, whole, end_of_turn)
+    with _refusals(whole):
+        sequences = list(_sequences(_turns(tokenizer, whole.messages, end_of_turn, first=len(messages))))
+    (ids, mask), *others = sequences
+    if others or ids[: len(prompt)] != prompt:
+        raise DataError(
+            "the model's chat template rewrites earlier turns, so an answer of several turns is no one sequence; keep "
+            "only its last turn",
+            **_place(whole),
+        )
+    return Rendered(ids[len(prompt) :], mask[len(prompt) :])
+
+
+def render_prompt(
+    tokenizer: Any, messages: Sequence[Message], end_of_turn: int, source: Source | None = None
+) -> tuple[int, ...]:
     """Ids to sample an answer from: exactly the ids before that answer in `render_conversation`."""
-    conversation = Conversation(tuple(messages))
+    conversation = Conversation(tuple(messages), source)
     _refuse_control_tokens(tokenizer, conversation, end_of_turn)
     with _refusals(conversation):
         return tuple(_encode(tokenizer, _render_text(tokenizer, messages, generation_prompt=True)))

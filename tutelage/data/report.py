@@ -12,6 +12,7 @@ from typing import Literal
 from tutelage.data.formats import Parsed
 
 Severity = Literal["error", "warning", "note"]
+Kind = Literal["conversations", "comparisons", "ratings"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -37,6 +38,7 @@ class CheckReport:
     num_turns: int
     findings: tuple[Finding, ...]
     stats: Mapping[str, int | float] = field(default_factory=dict)
+    kind: Kind = "conversations"
 
     @property
     def ok(self) -> bool:

@@ -1,7 +1,8 @@
-"""From a model and a tree batch to logprobs: the fast path, the padded path, and the check that picks one.
+"""From a model and a tree batch to logprobs or scores: the fast path, the padded path, and the check that picks one.
 
 The fast path runs the decoder once over the packed row with tree attention and sends only the positions that
-predict a trained token through the LM head. The padded path gives each root-to-leaf sequence a row of its own
+predict a trained token through the LM head, or those that end a sequence through a reward model's scalar head. The
+padded path gives each root-to-leaf sequence a row of its own
 and uses the model's ordinary forward; it serves models that cannot use the attention interface, and it is what
 the fast path is checked against. Leaves out: losses (`methods`), optimisation (`train`).
 """
@@ -16,11 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tutelage.engine.attention import ATTENTION_NAME, TreeUnsupportedError, register
 from tutelage.engine.fused import fuse_layers
 from tutelage.engine.logprobs import Head, Logprobs, chunked_logprobs
 from tutelage.engine.tree import Tokens, Tree, TreeBatch, pack
+from tutelage.models.adapt import is_reward_model
+from tutelage.models.reward import score_head
 
 logger = logging.getLogger("tutelage")
 
@@ -61,6 +65,24 @@ def tree_logprobs(
     return chunked_logprobs(
         hidden, read_head(model), batch.target_ids, temperature=temperature, with_entropy=with_entropy
     )
+
+
+def _scores(model: nn.Module, hidden: Tensor) -> Tensor:
+    """The scalar head in fp32: in bf16 two scores near 1 could differ by no less than .008."""
+    return functional.linear(hidden.float(), score_head(model).weight.float()).squeeze(-1)
+
+
+def tree_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """A reward model's score at the last token of each sequence, `(num_sequences,)` fp32, by the fast path."""
+    return _scores(model, tree_hidden(model, batch).index_select(0, batch.end_index))
+
+
+def padded_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """The same scores by the decoder's ordinary forward on right-padded rows."""
+    paths = [path for tree in batch.trees for path in tree.paths()]
+    ids, attention = _padded_rows(paths, batch.input_ids.device)
+    output = base_causal_lm(model).get_decoder()(input_ids=ids, attention_mask=attention, use_cache=False)
+    return _scores(model, output.last_hidden_state[range(len(paths)), [len(path) - 1 for path in paths]])
 
 
 def _padded_rows(paths: list[Tokens], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -141,15 +163,19 @@ class TreeEngine:
     @property
     def row_tokens(self) -> int:
         """How long a row suits model and device: each row walks the whole vocabulary once more."""
-        weight = read_head(self.model).weight
+        weight = base_causal_lm(self.model).get_input_embeddings().weight
         if weight.is_cuda:
             return 8192
-        return 1024 if len(weight) > 100_000 else 512
+        return 1024 if len(weight) > 100_000 and not is_reward_model(self.model) else 512
 
     def logprobs(self, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False) -> Logprobs:
         """Logprobs of the batch's targets, `(num_targets,)` fp32, differentiable; entropy on request."""
         run: Callable[..., Logprobs] = tree_logprobs if self.path == "tree" else padded_logprobs
         return run(self.model, batch, temperature=temperature, with_entropy=with_entropy)
+
+    def scores(self, batch: TreeBatch) -> Tensor:
+        """A reward model's scores of the batch's sequences, `(num_sequences,)` fp32, differentiable."""
+        return tree_scores(self.model, batch) if self.path == "tree" else padded_scores(self.model, batch)
 
 
 def _why_not_tree(model: nn.Module) -> str:
@@ -195,10 +221,10 @@ def _compare_paths(model: nn.Module, name: str) -> str:
     batch = _probe_batch(probe.get_input_embeddings().weight.shape[0] - 1).to(next(probe.parameters()).device)
     with torch.no_grad(), torch.random.fork_rng():
         probe.set_attn_implementation(ordinary_implementation(probe))
-        expected = _padded_hidden(probe, batch), padded_logprobs(probe, batch).logprobs
+        expected = _padded_hidden(probe, batch), _padded_outputs(probe, batch)
         probe.set_attn_implementation(ATTENTION_NAME)
         try:
-            found = tree_hidden(probe, batch).index_select(0, batch.source_index), tree_logprobs(probe, batch).logprobs
+            found = tree_hidden(probe, batch).index_select(0, batch.source_index), _tree_outputs(probe, batch)
             tree_hidden(probe.train(), batch)  # dropout shows only here
         except (TreeUnsupportedError, TypeError, AttributeError, RuntimeError, ValueError) as error:
             return f"{name}: {' '.join(str(error).split())}"
@@ -208,7 +234,8 @@ def _compare_paths(model: nn.Module, name: str) -> str:
     exact = next(probe.parameters()).dtype == torch.float32
     gap, limit = float((found[1] - expected[1]).abs().max()), 1e-3 if exact else 1.0
     if not gap <= limit:
-        return f"{name}: packed and separate logprobs differ by {gap:.3g} (limit {limit:g})"
+        kind = "scores" if is_reward_model(probe) else "logprobs"
+        return f"{name}: packed and separate {kind} differ by {gap:.3g} (limit {limit:g})"
     # A fresh model says nearly the same of every token; its hidden states still show a leak.
     share, limit = float((found[0] - expected[0]).abs().max() / expected[0].abs().max()), 5e-5 if exact else 0.1
     if not share <= limit:
@@ -216,6 +243,14 @@ def _compare_paths(model: nn.Module, name: str) -> str:
     if _has_window(probe.config) and batch.layout.cache["windows_seen"] == {None}:
         return f"{name} builds its sliding window into the mask only"
     return ""
+
+
+def _tree_outputs(model: nn.Module, batch: TreeBatch) -> Tensor:
+    return tree_scores(model, batch) if is_reward_model(model) else tree_logprobs(model, batch).logprobs
+
+
+def _padded_outputs(model: nn.Module, batch: TreeBatch) -> Tensor:
+    return padded_scores(model, batch) if is_reward_model(model) else padded_logprobs(model, batch).logprobs
 
 
 def _has_window(config: Any) -> bool:

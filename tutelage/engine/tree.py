@@ -7,8 +7,8 @@ sequence a chat would see. Leaves out: attention over the layout (`attention`), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -55,10 +55,17 @@ class Tree:
 
     trunk: Tokens
     branches: tuple[Tokens, ...]
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    """What a method knows of the branches besides their tokens (rank, strength, label), by name: one number a branch.
+
+    Trees of one run have the same names."""
 
     def __post_init__(self) -> None:
         if not self.branches:
             raise ValueError("a tree needs at least one branch")
+        for name, numbers in self.values.items():
+            if len(numbers) != len(self.branches):
+                raise ValueError(f"{len(self.branches)} branches but {len(numbers)} values of '{name}'")
         if len(self.branches) > 1 and any(self.trunk.mask):
             raise ValueError("a trunk shared by several branches cannot be trained on")
         if not self.trunk.ids:
@@ -139,6 +146,10 @@ class TreeBatch:
     """`(num_targets,)` which root-to-leaf sequence the target belongs to; non-decreasing."""
     tree_index: Tensor
     """`(num_sequences,)` which tree a sequence is a branch of."""
+    end_index: Tensor
+    """`(num_sequences,)` row index of a sequence's last token."""
+    values: Mapping[str, Tensor]
+    """What the trees know of their branches, `(num_sequences,)` fp32 each."""
     trees: tuple[Tree, ...]
 
     @property
@@ -156,13 +167,12 @@ class TreeBatch:
 
     def to(self, device: torch.device | str) -> TreeBatch:
         """The same batch with its tensors on `device`."""
-        moved = [
-            tensor.to(device, non_blocking=True)
-            for tensor in (self.input_ids, self.position_ids, self.source_index, self.target_ids, self.sequence_index)
-        ]
-        return TreeBatch(
-            moved[0], moved[1], self.layout, moved[2], moved[3], moved[4], self.tree_index.to(device), self.trees
-        )
+        tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        moved = {
+            name: value.to(device, non_blocking=True) for name, value in tensors.items() if isinstance(value, Tensor)
+        }
+        values = {name: value.to(device, non_blocking=True) for name, value in self.values.items()}
+        return replace(self, **moved, values=values)
 
 
 class _Row:
@@ -176,6 +186,8 @@ class _Row:
         self.targets: list[int] = []
         self.sequences: list[int] = []
         self.tree_of_sequence: list[int] = []
+        self.ends: list[int] = []
+        self.values: dict[str, list[float]] = {}
 
     def add_segment(self, tokens: Tokens, parent: int, sequence: int) -> int:
         start = len(self.ids)
@@ -195,13 +207,18 @@ class _Row:
     def add_tree(self, tree: Tree, index: int) -> None:
         if len(tree.branches) == 1:
             # One path needs no fork: a single segment is one causal attention instead of two.
-            self.add_segment(tree.trunk + tree.branches[0], -1, len(self.tree_of_sequence))
-            self.tree_of_sequence.append(index)
-            return
-        trunk = self.add_segment(tree.trunk, -1, len(self.tree_of_sequence))
-        for branch in tree.branches:
-            self.add_segment(branch, trunk, len(self.tree_of_sequence))
-            self.tree_of_sequence.append(index)
+            self.add_leaf(tree.trunk + tree.branches[0], -1, index)
+        else:
+            trunk = self.add_segment(tree.trunk, -1, len(self.tree_of_sequence))
+            for branch in tree.branches:
+                self.add_leaf(branch, trunk, index)
+        for name, numbers in tree.values.items():
+            self.values.setdefault(name, []).extend(numbers)
+
+    def add_leaf(self, tokens: Tokens, parent: int, tree: int) -> None:
+        self.add_segment(tokens, parent, len(self.tree_of_sequence))
+        self.tree_of_sequence.append(tree)
+        self.ends.append(len(self.ids) - 1)
 
 
 def _length(segment: Segment) -> int:
@@ -213,11 +230,14 @@ def pack(trees: Sequence[Tree], *, multiple: int = 1) -> TreeBatch:
 
     The row's length is rounded up to a multiple, since the matrix libraries prepare a kernel for each length they meet
     and keep it. The tokens that fill it up are a tree of their own: nothing attends to them and nothing is trained on.
-    Raises ValueError when there is nothing to train on in any of them.
+    Raises ValueError when there is nothing to train on in any of them, or when they know different values.
     """
     row = _Row()
     for index, tree in enumerate(trees):
         row.add_tree(tree, index)
+    for name, numbers in row.values.items():
+        if len(numbers) != len(row.tree_of_sequence):
+            raise ValueError(f"only some of the trees have a value '{name}'")
     if filling := -len(row.ids) % multiple:
         row.add_segment(Tokens.prompt([0] * filling), -1, len(row.tree_of_sequence))
     if not row.targets:
@@ -230,6 +250,8 @@ def pack(trees: Sequence[Tree], *, multiple: int = 1) -> TreeBatch:
         target_ids=torch.tensor(row.targets),
         sequence_index=torch.tensor(row.sequences),
         tree_index=torch.tensor(row.tree_of_sequence),
+        end_index=torch.tensor(row.ends),
+        values={name: torch.tensor(numbers, dtype=torch.float32) for name, numbers in row.values.items()},
         trees=tuple(trees),
     )
 

@@ -18,8 +18,8 @@ import numpy as np
 from markupsafe import Markup
 
 from tutelage.errors import DataError
-from tutelage.evaluate.intervals import Interval
 from tutelage.evaluate.markdown import clean_text
+from tutelage.stats.intervals import Interval
 
 MAX_POINTS = 400
 SMOOTH_FROM_POINTS = 40

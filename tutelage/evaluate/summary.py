@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.errors import ConfigError, DataError
-from tutelage.evaluate.intervals import (
+from tutelage.evaluate.measures import MEASURES, Measure, measure_answer
+from tutelage.stats.intervals import (
     Interval,
     bootstrap_ratio,
     mean_interval,
@@ -24,7 +25,6 @@ from tutelage.evaluate.intervals import (
     paired_proportions,
     wilson,
 )
-from tutelage.evaluate.measures import MEASURES, Measure, measure_answer
 from tutelage.types import Answer, Prompt
 
 MAX_MODELS = 4

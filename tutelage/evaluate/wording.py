@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tutelage.evaluate.intervals import Interval
 from tutelage.evaluate.measures import Measure
 from tutelage.evaluate.summary import Row, half_width_points
+from tutelage.stats.intervals import Interval
 
 MINUS = "−"
 # What a reader wants to know first; the rest stands in the table. Whatever got worse is always named.

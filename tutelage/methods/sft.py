@@ -7,27 +7,31 @@ a mean of micro-batch means. Leaves out: label smoothing and loss re-weighting.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from tutelage.data.load import load_conversations
 from tutelage.engine.tree import Tokens, Tree
-from tutelage.methods.registry import ChatRenderer, Loss, LossBatch, method
+from tutelage.methods.registry import Loss, LossBatch, Reading, Renderer, method
 from tutelage.types import Conversation
 
 
 @method("sft")
 class SFT:
-    """Instruction fine-tuning (Ouyang et al. 2022, arXiv:2203.02155, step 1)."""
+    """Instruction fine-tuning (Ouyang et al. 2022, step 1)."""
 
-    summary: ClassVar[str] = "supervised fine-tuning on question/answer pairs (arXiv:2203.02155)"
-    learning_rate: ClassVar[float] = 2e-5
+    summary = "supervised fine-tuning on question/answer pairs"
+    paper = "arXiv:2203.02155"
+    formula = "−Σ log π(token) / number of trained tokens in the whole step"
+    learns_from = "pairs"
+    learning_rate = 2e-5
+    epochs = 3
 
-    def read(self, source: Any) -> Sequence[Conversation]:
+    def read(self, source: Any, reading: Reading) -> Sequence[Conversation]:
         return load_conversations(source)
 
-    def trees(self, record: Conversation, render: ChatRenderer) -> list[Tree]:
+    def trees(self, record: Conversation, render: Renderer) -> list[Tree]:
         trees = []
-        for ids, mask in render(record):
+        for ids, mask in render.conversation(record):
             first = mask.index(True)
             trees.append(Tree(Tokens.prompt(ids[:first]), (Tokens(ids[first:], mask[first:]),)))
         return trees

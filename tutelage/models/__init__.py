@@ -1,4 +1,7 @@
-"""Models: find, load, verify, adapt and save them; the starter models. Importing this is free until a name is used."""
+"""Models: find, load, verify, adapt and save them, reward models too; the starter models.
+
+Importing this is free until a name is used.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,17 @@ _HOMES = {
     "LoraConfig": "adapt",
     "add_lora": "adapt",
     "merge_lora": "adapt",
+    "is_reward_model": "adapt",
+    "read_ensemble": "ensemble",
+    "save_ensemble": "ensemble",
     "ModelInfo": "find",
     "ResolvedModel": "find",
     "list_models": "find",
     "resolve_model": "find",
     "Loaded": "load",
     "load_model": "load",
+    "load_reward_model": "reward",
+    "score_head": "reward",
     "check_output_name": "save",
     "save_model": "save",
     "ensure_starter": "starter",

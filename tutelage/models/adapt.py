@@ -37,8 +37,17 @@ class LoraConfig:
             raise ConfigError(f"lora.alpha is {self.alpha}; it is above 0")
 
 
+def is_reward_model(model: Any) -> bool:
+    """Whether `model`, with adapters or without, gives a score instead of the next token."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return type(inner).__name__.endswith("ForSequenceClassification")
+
+
 def add_lora(model: Any, config: LoraConfig) -> PeftModel:
-    """Freeze `model` and put fresh adapters on it, in place; they change nothing until trained (B starts at 0)."""
+    """Freeze `model` and put fresh adapters on it, in place; they change nothing until trained (B starts at 0).
+
+    The head of a reward model is trained in full beside them, and is saved with them.
+    """
     import peft
 
     if config.rank == 0:
@@ -47,12 +56,14 @@ def add_lora(model: Any, config: LoraConfig) -> PeftModel:
         raise ConfigError("the model has an adapter already; merge it first, or go on training it with lora.rank 0")
     names = [name.strip() for name in config.target_modules.split(",") if name.strip()]
     target = "all-linear" if names == ["all-linear"] else _known_targets(model, names)
+    scores = is_reward_model(model)
     lora = peft.LoraConfig(
         r=config.rank,
         lora_alpha=2 * config.rank if config.alpha is None else config.alpha,
         lora_dropout=config.dropout,
         target_modules=target,
-        task_type=peft.TaskType.CAUSAL_LM,
+        task_type=peft.TaskType.SEQ_CLS if scores else peft.TaskType.CAUSAL_LM,
+        modules_to_save=["score"] if scores else None,
     )
     return peft.get_peft_model(model, lora)
 
@@ -61,6 +72,7 @@ def _known_targets(model: Any, names: list[str]) -> list[str]:
     import torch
 
     known = {path.rpartition(".")[2] for path, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    known -= {"score"} if is_reward_model(model) else set()  # it is trained in full
     if unknown := [name for name in names if name not in known] or [""] * (not names):
         raise ConfigError(
             f"lora.target_modules '{unknown[0]}' names no linear layer; known: {', '.join(sorted(known))}"

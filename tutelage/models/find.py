@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 from tutelage.errors import ModelError
 from tutelage.models.catalogue import STARTERS
+from tutelage.models.ensemble import ENSEMBLE_FILE, is_plain_name
 from tutelage.models.folder import read_origin
 from tutelage.models.starter import starter_folder
 from tutelage.models.weights import read_header, weight_files
 
 Origin = Literal["folder", "workspace", "starter", "hub"]
-Kind = Literal["language model", "adapter", "reward model", "other"]
+Kind = Literal["language model", "adapter", "reward model", "ensemble", "other"]
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -54,7 +55,7 @@ def resolve_model(name: str, workspace: Path | None) -> ResolvedModel:
     path = Path(os.path.expanduser(name) or os.devnull)  # Path("") would be the current folder
     if _is_model_folder(path):
         return ResolvedModel(name, path, None, "folder")
-    if workspace is not None and _is_plain_name(name) and (workspace / "models" / name).is_dir():
+    if workspace is not None and is_plain_name(name) and (workspace / "models" / name).is_dir():
         return ResolvedModel(name, workspace / "models" / name, None, "workspace")
     if name in STARTERS:
         folder = starter_folder(name)
@@ -71,11 +72,7 @@ def resolve_model(name: str, workspace: Path | None) -> ResolvedModel:
 
 
 def _is_model_folder(path: Path) -> bool:
-    return any(os.path.isfile(path / name) for name in ("config.json", "adapter_config.json"))
-
-
-def _is_plain_name(name: str) -> bool:
-    return name not in ("", ".", "..") and Path(name).name == name
+    return any(os.path.isfile(path / name) for name in ("config.json", "adapter_config.json", ENSEMBLE_FILE))
 
 
 def _unknown_name(name: str, workspace: Path | None) -> str:
@@ -109,7 +106,7 @@ def _describe_starter(name: str) -> ModelInfo:
 
 def _describe(name: str, path: Path) -> ModelInfo:
     size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return ModelInfo(name, path, size_bytes, num_parameters(path), _origin_text(path), _kind(path))
+    return ModelInfo(name, path, size_bytes, num_parameters(path), _origin_text(path), kind_of(path))
 
 
 def num_parameters(path: Path) -> int | None:
@@ -134,18 +131,22 @@ def _origin_text(path: Path) -> str:
     return "unknown"
 
 
-def _kind(path: Path) -> Kind:
+def kind_of(path: Path) -> Kind:
+    """What the model in the folder `path` is for, by its config alone; an adapter of a reward model is one."""
+    if (path / ENSEMBLE_FILE).is_file():
+        return "ensemble"
     if (path / "adapter_config.json").is_file():
-        return "adapter"
-    architectures = _read_config(path).get("architectures") or [""]
+        adapter = _read_json(path / "adapter_config.json")
+        return "reward model" if adapter.get("task_type") == "SEQ_CLS" else "adapter"
+    architectures = _read_json(path / "config.json").get("architectures") or [""]
     if architectures[0].endswith("ForSequenceClassification"):
         return "reward model"
     return "language model" if architectures[0].endswith(("ForCausalLM", "LMHeadModel")) else "other"
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}

@@ -1,7 +1,7 @@
 """Load a model and its tokenizer for use and for training: any Hugging Face causal language model, safetensors only.
 
 What can be wrong with a folder is found before transformers sees it, so that each mistake is one line with a remedy.
-Leaves out reward models (they have no language-model head) and quantised loading.
+Leaves out reward models (`tutelage.models.reward`) and quantised loading.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models.find import ResolvedModel, resolve_model
+from tutelage.models.find import ResolvedModel, kind_of, resolve_model
 from tutelage.models.folder import read_origin
 from tutelage.models.starter import ensure_starter
 from tutelage.models.template import ensure_pad_token, set_generation_tokens
@@ -53,33 +53,44 @@ def load_model(
     """Load what `name` means (see `tutelage.models.find`), fetching a starter or hub model first if need be.
 
     `device` is a GPU where there is one, else the CPU, unless given. A folder with an adapter gives the base model with
-    that adapter on it. `progress` takes a line a step of fetching; standard error otherwise. Raises `ModelError`.
+    that adapter on it. `progress` takes a line a step of fetching; standard error otherwise. Raises `ModelError`, also
+    for a reward model and an ensemble of them.
     """
-    torch_dtype, torch_device = _dtype(dtype), _device(device)
-    path = _local_folder(resolve_model(name, workspace), progress or _to_standard_error, trust_remote_code)
+    compute_dtype, home = torch_dtype(dtype), torch_device(device)
+    path = local_folder(resolve_model(name, workspace), progress or to_standard_error, trust_remote_code)
+    _refuse_what_cannot_write(name, path)
     if (path / "adapter_config.json").is_file():
         model, tokenizer = _load_adapter(path, workspace, dtype, trust_remote_code, progress)
     else:
-        check_folder(path)
-        if not trust_remote_code:
-            _refuse_own_code(path)
-        tokenizer = _load_tokenizer(path, trust_remote_code)
-        model = _load_weights(path, torch_dtype, trust_remote_code)
-    _agree(model, tokenizer, path)
-    return Loaded(model.to(torch_device).eval(), tokenizer, name, path)
+        check_own_code(path, trust_remote_code)
+        tokenizer = load_tokenizer(path, trust_remote_code)
+        model = _load_weights(path, compute_dtype, trust_remote_code)
+    check_vocabulary(model, tokenizer, path)
+    ensure_pad_token(tokenizer)
+    set_generation_tokens(model, tokenizer)
+    return Loaded(model.to(home).eval(), tokenizer, name, path)
 
 
-def _to_standard_error(line: str) -> None:
+def _refuse_what_cannot_write(name: str, path: Path) -> None:
+    """A tied reward model would load as a language model without a word, with its head dropped."""
+    kind = kind_of(path)
+    if kind == "reward model":
+        raise ModelError(f"'{name}' is a reward model: it scores answers and writes none; give a language model")
+    if kind == "ensemble":
+        raise ModelError(f"'{name}' is an ensemble of reward models, which write no answers; give a language model")
+
+
+def to_standard_error(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _dtype(dtype: str) -> torch.dtype:
+def torch_dtype(dtype: str) -> torch.dtype:
     if dtype not in DTYPES:
         raise ConfigError(f"dtype '{dtype}' is unknown; known: {', '.join(DTYPES)}")
     return DTYPES[dtype]
 
 
-def _device(device: str | None) -> torch.device:
+def torch_device(device: str | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -90,7 +101,7 @@ def _device(device: str | None) -> torch.device:
     return torch.device(device)
 
 
-def _local_folder(found: ResolvedModel, say: Callable[[str], None], trust_remote_code: bool) -> Path:
+def local_folder(found: ResolvedModel, say: Callable[[str], None], trust_remote_code: bool) -> Path:
     if found.origin == "starter":
         return ensure_starter(found.name, say)
     if found.hub_id is not None:
@@ -113,10 +124,13 @@ def _fetch_from_hub(hub_id: str, trust_remote_code: bool) -> Path:
         ) from error
 
 
-def _refuse_own_code(path: Path) -> None:
-    """Say plainly that a model brings its own code, where transformers would have to run that to load it."""
+def check_own_code(path: Path, trust_remote_code: bool) -> None:
+    """Check the folder, and say plainly that a model brings code of its own where loading it would have to run that."""
     from transformers import CONFIG_MAPPING
 
+    check_folder(path)
+    if trust_remote_code:
+        return
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     if "auto_map" in config and config["model_type"] not in CONFIG_MAPPING:
         raise ModelError(
@@ -125,25 +139,23 @@ def _refuse_own_code(path: Path) -> None:
         )
 
 
-def _load_tokenizer(path: Path, trust_remote_code: bool) -> Any:
+def load_tokenizer(path: Path, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
-    with _one_line_errors(f"{path}: the tokenizer cannot be loaded"):
+    with one_line_errors(f"{path}: the tokenizer cannot be loaded"):
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
 
 
 def _load_weights(path: Path, dtype: torch.dtype, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with _one_line_errors(f"{path}: the model cannot be loaded"), no_progress_bars():
+    with one_line_errors(f"{path}: the model cannot be loaded"), no_progress_bars():
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-        # SDPA has no soft cap on attention scores and would leave it out without a word (Gemma 2).
-        attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
         model, info = AutoModelForCausalLM.from_pretrained(
             path,
             config=config,
             dtype=dtype,
-            attn_implementation=attention,
+            attn_implementation=attention_for(config),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
@@ -156,17 +168,17 @@ def _load_weights(path: Path, dtype: torch.dtype, trust_remote_code: bool) -> An
     return model
 
 
+def attention_for(config: Any) -> str:
+    """SDPA has no soft cap on attention scores and would leave it out without a word (Gemma 2)."""
+    return "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
+
+
 def _load_adapter(
     path: Path, workspace: Path | None, dtype: str, trust_remote_code: bool, progress: Callable[[str], None] | None
 ) -> tuple[Any, Any]:
     import peft
 
-    with _one_line_errors(f"{path}: the adapter cannot be loaded"):
-        config = peft.PeftConfig.from_pretrained(str(path))
-    base_name = read_origin(path).get("base_model") or config.base_model_name_or_path
-    if not base_name:
-        raise ModelError(f"{path}/adapter_config.json names no base model; add base_model_name_or_path to it")
-    check_weights(path)
+    base_name = adapter_base(path)
     try:
         base = load_model(
             base_name,
@@ -178,25 +190,36 @@ def _load_adapter(
         )
     except ModelError as error:
         raise ModelError(f"{path} is an adapter, and its base model cannot be loaded: {error}") from error
-    with _one_line_errors(f"{path}: the adapter does not fit its base model {base_name}"):
+    with one_line_errors(f"{path}: the adapter does not fit its base model {base_name}"):
         model = peft.PeftModel.from_pretrained(base.model, str(path), is_trainable=True)
-    return model, _load_tokenizer(path, trust_remote_code) if has_tokenizer(path) else base.tokenizer
+    return model, load_tokenizer(path, trust_remote_code) if has_tokenizer(path) else base.tokenizer
 
 
-def _agree(model: Any, tokenizer: Any, path: Path) -> None:
-    """Make the model's config and generation config say what the tokenizer says about BOS, pad and stopping."""
+def adapter_base(path: Path) -> str:
+    """The name of the model that the adapter in `path` belongs on; `ModelError` for an adapter that is not whole."""
+    import peft
+
+    with one_line_errors(f"{path}: the adapter cannot be loaded"):
+        config = peft.PeftConfig.from_pretrained(str(path))
+    base_name = read_origin(path).get("base_model") or config.base_model_name_or_path
+    if not base_name:
+        raise ModelError(f"{path}/adapter_config.json names no base model; add base_model_name_or_path to it")
+    check_weights(path)
+    return str(base_name)
+
+
+def check_vocabulary(model: Any, tokenizer: Any, path: Path) -> None:
+    """Raise `ModelError` when the tokenizer has tokens that the model has no embedding for."""
     num_embeddings = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > num_embeddings:
         raise ModelError(
             f"{path}: the tokenizer has {len(tokenizer):,} tokens and the model {num_embeddings:,}; "
             "use the tokenizer that belongs to the model"
         )
-    ensure_pad_token(tokenizer)
-    set_generation_tokens(model, tokenizer)
 
 
 @contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
+def one_line_errors(what: str) -> Iterator[None]:
     """Turn what transformers, tokenizers and peft raise about a folder's content into one `ModelError`."""
     try:
         yield

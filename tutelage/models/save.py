@@ -1,7 +1,8 @@
 """Save a model as an ordinary Hugging Face folder that transformers, vLLM, llama.cpp and the hub read.
 
-Weights are safetensors; the tokenizer carries its chat template; the generation config stops at the end of a turn. The
-folder appears whole or not at all (`tutelage.models.folder`). Leaves out training state (`tutelage.train.checkpoint`).
+Weights are safetensors; the tokenizer carries its chat template; the generation config stops at the end of a turn (a
+reward model has none). The folder appears whole or not at all (`tutelage.models.folder`). Leaves out training state
+(`tutelage.train.checkpoint`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 import torch
 
 from tutelage.errors import ModelError
-from tutelage.models.adapt import merge_lora
+from tutelage.models.adapt import is_reward_model, merge_lora
 from tutelage.models.catalogue import STARTERS
 from tutelage.models.folder import new_folder, read_origin, refuse_existing, write_origin
 from tutelage.models.load import DTYPES, no_progress_bars
+from tutelage.models.reward import set_score_position
 from tutelage.models.template import set_generation_tokens
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -88,10 +90,10 @@ def saved_bytes(model: Any, tokenizer: Any, *, dtype: str = "bfloat16", merge: b
 
 
 def _save_whole(model: Any, tokenizer: Any, folder: Path, dtype: str) -> None:
-    set_generation_tokens(model, tokenizer)
-    config = model.generation_config
-    if not config.do_sample and (config.temperature, config.top_p, config.top_k) != (None, None, None):
-        config.do_sample = True  # a temperature without sampling is refused on saving, and can only have meant this
+    if is_reward_model(model):
+        set_score_position(model, tokenizer)
+    else:
+        _set_generation_config(model, tokenizer)
     with no_progress_bars():
         model.save_pretrained(folder, state_dict=_cast(model.state_dict(), DTYPES[dtype]))
     # save_pretrained notes the precision that the model has in memory, not that of the weights it was given.
@@ -100,6 +102,13 @@ def _save_whole(model: Any, tokenizer: Any, folder: Path, dtype: str) -> None:
         json.dumps(json.loads(config_file.read_text(encoding="utf-8")) | {"dtype": dtype}, indent=2) + "\n",
         encoding="utf-8",
     )
+
+
+def _set_generation_config(model: Any, tokenizer: Any) -> None:
+    set_generation_tokens(model, tokenizer)
+    config = model.generation_config
+    if not config.do_sample and (config.temperature, config.top_p, config.top_k) != (None, None, None):
+        config.do_sample = True  # a temperature without sampling is refused on saving, and can only have meant this
 
 
 def _cast(state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -10,12 +10,12 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import ConfigError, TutelageError
-from tutelage.train.config import TrainConfig, build_config, dotted, flatten, known_keys
+from tutelage.train.config import TrainConfig, build_run, dotted, flatten, known_keys
 from tutelage.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def _finished_run(config: TrainConfig, path: Path, model_path: Path) -> Run | No
 def train(
     method_name: str,
     config: TrainConfig,
+    options: Any = None,
     *,
     source: Any = None,
     say: Callable[[str], None] = _say,
@@ -113,42 +114,77 @@ def train(
 ) -> Run:
     """Train and save a model; returns the run. Raises a TutelageError for anything a user can mend.
 
-    `source` is data that stands in no file (a list of dicts); `config.data` then only names it. `say` takes the lines
-    about what happens; `quiet` leaves them and the progress out.
+    `options` is the method with its options, its defaults if not given. `source` is data that stands in no file (a list
+    of dicts); `config.data` then only names it. `say` takes the lines about what happens; `quiet` leaves them and the
+    progress out.
     """
     from tutelage.methods.registry import find_method
-    from tutelage.models.save import check_output_name, saved_bytes
 
     say = _say_nothing if quiet else say
-    method = find_method(method_name)()
+    method = find_method(method_name)() if options is None else options
+    if getattr(method, "ensemble", 1) > 1:
+        from tutelage.train.ensemble import train_ensemble
+
+        return train_ensemble(method_name, config, method, source=source, say=say, quiet=quiet)
+    return _train_one(method_name, config, method, source, say, quiet)
+
+
+def _train_one(
+    method_name: str, config: TrainConfig, method: Any, source: Any, say: Callable[[str], None], quiet: bool
+) -> Run:
+    from tutelage.methods.registry import Reading
+    from tutelage.models.save import check_output_name, saved_bytes
+
+    config = replace(config, epochs=method.epochs if config.epochs is None else config.epochs)
     path, model_path = config.workspace / "runs" / config.out, config.workspace / "models" / config.out
     if (done := _finished_run(config, path, model_path)) is not None:
         say(f"run '{config.out}' has ended already; its model is {model_path}")
         return done
     check_output_name(config.workspace, config.out)
-    wanted = {"method": method_name, **flatten(config)}
+    wanted = {"method": method_name, **flatten(config), **flatten(method)}
     _check_run_folder(config, path, wanted)
-    records = method.read(config.data if source is None else source)  # bad data is found before a model is loaded
+    # Bad data is found before a model is loaded.
+    records = method.read(config.data if source is None else source, Reading(config.bad_records, say))
     from tutelage.train.dataset import StepPlan, make_dataset, token_limit
-    from tutelage.train.prepare import load_for_training, prepare, sampler
+    from tutelage.train.prepare import load_for_training, other_engine, prepare, sampler
+    from tutelage.train.reference import make_references
     from tutelage.train.space import bytes_of_checkpoints, check_disk
 
-    model, tokenizer = load_for_training(config, say)
+    model, tokenizer = load_for_training(config, method.sees, say)
     dataset = make_dataset(config, method, tokenizer, token_limit(config, model), records, say)
     engine, optimizer = prepare(model, config)
     rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
-    samples = sampler(config, engine.model, tokenizer) if config.num_samples else None
+    samples = sampler(config, engine.model, tokenizer) if config.num_samples and method.sees == "logprobs" else None
     checkpoint_bytes = bytes_of_checkpoints(config, path, optimizer, StepPlan(len(dataset.train), config).num_steps)
     model_bytes = saved_bytes(engine.model, tokenizer, **_saved_as(config, engine.model))
     check_disk(config, checkpoint_bytes=checkpoint_bytes, model_bytes=model_bytes)
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
-        loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, samples, say, quiet)
+        references = make_references(
+            config, method, engine, dataset.trees, dataset.fingerprint, path, other_engine(config, tokenizer, say), quiet
+        )
+        loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, references, samples, say, quiet)
         if not _run(loop, config):
             say(f"stopped after step {loop.state.step}; go on with: {_resume_command(method_name, config)}")
             return Run(config.out, path, model_path, finished=False)
+        _judge_held_out(loop, records)
         _save(loop, config, method_name, tokenizer, model_path)
     say(f"saved {model_path}")
     return Run(config.out, path, model_path, finished=True)
+
+
+def _judge_held_out(loop: Loop, records: Sequence[Any]) -> None:
+    """For a method that can judge answers: how often it agrees with the held-out comparisons, written and said."""
+    if not (hasattr(loop.method, "judge") and loop.dataset.val):
+        return
+    from tutelage.train.held_out import judge_held_out
+
+    report = judge_held_out(loop, records)
+    if not loop.quiet:
+        from rich.console import Console
+
+        from tutelage.stats.preference_table import preference_table
+
+        Console(stderr=True).print(preference_table(report))
 
 
 def _say_nothing(_: str) -> None:
@@ -162,11 +198,14 @@ def _resume_command(method_name: str, config: TrainConfig) -> str:
 
 def _make_loop(
     config: TrainConfig, method: Any, engine: Any, optimizer: Any, dataset: Any, folder: RunFolder, rate: float,
-    samples: Callable[[], list[Mapping[str, Any]]] | None, say: Callable[[str], None], quiet: bool,
+    references: Any, samples: Callable[[], list[Mapping[str, Any]]] | None, say: Callable[[str], None], quiet: bool,
 ) -> Loop:  # fmt: skip
     from tutelage.train.loop import Loop
 
-    loop = Loop(config, method, engine, optimizer, dataset, folder, rate, take_samples=samples, say=say, quiet=quiet)
+    loop = Loop(
+        config, method, engine, optimizer, dataset, folder, rate, references=references, take_samples=samples, say=say,
+        quiet=quiet,
+    )  # fmt: skip
     if config.resume:
         loop.restore()
     return loop
@@ -214,11 +253,15 @@ def _save(loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, mod
     save_model(model, tokenizer, model_path, origin=origin, **_saved_as(config, model))
 
 
-def saved_options(workspace: Path, out: str) -> dict[str, Any]:
-    """The options that run `out` was started with, for `--resume`. Raises ConfigError when there is no such run."""
+def saved_options(workspace: Path, out: str, method: type[Any] | None = None) -> dict[str, Any]:
+    """The options that run `out` was started with, for `--resume`; those of `method` too, where it is given.
+
+    Raises ConfigError when there is no such run.
+    """
     with RunFolder.resume(workspace / "runs" / out) as folder:
         saved = folder.read_config()
-    return {key: value for key, value in saved.items() if key in known_keys(TrainConfig) and key != "resume"}
+    known = known_keys(TrainConfig) | (known_keys(method) if method else {})
+    return {key: value for key, value in saved.items() if key in known and key != "resume"}
 
 
 def train_from_python(
@@ -232,17 +275,21 @@ def train_from_python(
 ) -> Run:
     """Train a model: `tutelage.train("sft", model="starter-base", data="pairs.jsonl", out="mine", epochs=2)`.
 
-    Options are those of `tutelage train`, nested ones as mappings (`lora={"rank": 16}`); `data` is a file or a list of
+    Options are those of `tutelage train METHOD`, nested ones as mappings (`lora={"rank": 16}`); `data` is a file or a list of
     dicts. With `resume=True` whatever is not given is what the run was started with; data that stood in no file must be
     given again. Raises ConfigError for an unknown option (naming the nearest), DataError, ModelError, TrainingError.
     """
     where = f'train("{method}")'
     source = None if data is None or isinstance(data, (str, Path)) else list(data)
+    from tutelage.methods.registry import find_method
+
+    cls = find_method(method)
     name = out or (f"{Path(str(model)).name}-{Path(method).stem}" if model else None)
     named = {"model": model, "data": data if source is None else IN_MEMORY, "out": name}
     values = {key: str(value) for key, value in named.items() if value is not None} | dotted(options)
     if values.get("resume") is True and name is not None:
-        values = saved_options(Path(values.get("workspace", TrainConfig.workspace)), name) | values
+        values = saved_options(Path(values.get("workspace", TrainConfig.workspace)), name, cls) | values
         if values.get("data") == IN_MEMORY and source is None:
             raise ConfigError(f"{where}: the data of run '{name}' stood in no file; give the same data again")
-    return train(method, build_config(values, where=where), source=source, quiet=quiet)
+    config, options = build_run(cls, values, where=where)
+    return train(method, config, options, source=source, quiet=quiet)

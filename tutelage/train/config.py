@@ -32,12 +32,12 @@ class TrainConfig:
     """Name of the new model and of its run in the workspace."""
     workspace: Path = Path("workspace")
     """Folder that holds models/ and runs/."""
-    epochs: int = 3
-    """Passes over the data."""
+    epochs: int | None = None
+    """Passes over the data; the method's default if not given."""
     max_steps: int = 0
     """Stop after this many steps whatever the epochs say; 0 = no limit."""
     batch_size: int = 16
-    """Conversations a step."""
+    """Records a step: conversations, comparisons, ratings."""
     learning_rate: float | None = None
     """Peak learning rate; the method's default if not given (ten times that with LoRA)."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -61,9 +61,11 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     """Compute activations twice to hold fewer of them: slower, less memory."""
     max_tokens: int = 2048
-    """Longest conversation, in tokens; also limited by the model's context."""
+    """Longest conversation, an answer included, in tokens; also limited by the model's context."""
     too_long: Literal["error", "drop", "cut"] = "error"
     """What to do with a longer conversation: stop, leave it out, or cut its end off."""
+    bad_records: Literal["error", "drop"] = "error"
+    """What to do with a record that cannot be learned from: stop, or leave it out and say so."""
     row_tokens: int = 0
     """Tokens computed at once, less for less memory; changes no result. 0 = what suits model and device."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -74,6 +76,8 @@ class TrainConfig:
     """Data file for validation."""
     val_frac: float = 0.0
     """Share of the data held out for validation when there is no --val-data."""
+    split_seed: int | None = None
+    """Seed of what is held out by --val-frac; --seed if not given."""
     eval_every: int = 0
     """Validate every so many steps; 0 = at the end of each epoch. Needs validation data."""
     patience: int = 0
@@ -87,7 +91,7 @@ class TrainConfig:
     sample_tokens: int = 128
     """Longest sampled answer, in tokens."""
     seed: int = 0
-    """Seed of the data order, the validation split and fresh weights."""
+    """Seed of the data order and fresh weights, and of the validation split unless --split-seed is given."""
     tracker: tuple[str, ...] = ()
     """Also log to: tensorboard, wandb, mlflow, trackio, or your own."""
     trust_remote_code: bool = False
@@ -98,7 +102,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():
             value = getattr(self, name)
-            if not lowest <= value < _TOO_HIGH:
+            if value is not None and not lowest <= value < _TOO_HIGH:
                 limit = f"at least {lowest}" if value < lowest else "a finite number below 2^63"
                 raise ConfigError(f"{option(name)} is {value}; it must be {limit}")
         for name in ("warmup_frac", "val_frac", "min_learning_rate_frac", "beta1", "beta2"):
@@ -117,7 +121,7 @@ class TrainConfig:
 _LOWEST = {
     "epochs": 1, "max_steps": 0, "batch_size": 1, "weight_decay": 0, "max_grad_norm": 0, "max_tokens": 2,
     "row_tokens": 0, "eval_every": 0, "patience": 0, "save_every": 0, "keep_last": 1, "num_samples": 0,
-    "sample_tokens": 1, "seed": 0,
+    "sample_tokens": 1, "seed": 0, "split_seed": 0,
 }  # fmt: skip
 _TOO_HIGH = 2**63  # torch's seeds are 64-bit; NaN fails every comparison and so is refused as well
 
@@ -164,8 +168,9 @@ def known_keys(kind: type[Any], prefix: str = "") -> dict[str, Any]:
 
 def unknown_key(key: str, known: typing.Iterable[str], where: str) -> ConfigError:
     """The error for a key nobody knows, naming the nearest one."""
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)[0]
-    return ConfigError(f"{where}: unknown key '{key}'; did you mean '{nearest}'?")
+    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else "there are no options"
+    return ConfigError(f"{where}: unknown key '{key}'; {hint}")
 
 
 def build_config(values: Mapping[str, Any], *, where: str = "options") -> TrainConfig:
@@ -175,16 +180,36 @@ def build_config(values: Mapping[str, Any], *, where: str = "options") -> TrainC
     """
     flat = dotted(values)
     keys = known_keys(TrainConfig)
-    for key in flat:
-        if key not in keys:
-            raise unknown_key(key, keys, where)
+    checked = _checked(flat, keys, where)
     for key in ("model", "data", "out"):
         if key not in flat:
             raise ConfigError(f"{where}: '{key}' is missing; give {option(key)}")
-    checked = {key: _convert(key, value, keys[key], where) for key, value in flat.items()}
     lora = {key.removeprefix("lora."): value for key, value in checked.items() if key.startswith("lora.")}
     plain = {key: value for key, value in checked.items() if "." not in key}
     return TrainConfig(**plain, lora=LoraConfig(**lora))
+
+
+def build_options(method: type[Any], values: Mapping[str, Any], *, where: str = "options") -> Any:
+    """A method with these options; raises ConfigError as `build_config` does."""
+    return method(**_checked(values, known_keys(method), where))
+
+
+def build_run(method: type[Any], values: Mapping[str, Any], *, where: str = "options") -> tuple[TrainConfig, Any]:
+    """(config, method) from one mapping that holds the options of both."""
+    flat, of_method = dotted(values), known_keys(method)
+    known = {**known_keys(TrainConfig), **of_method}
+    for key in flat:
+        if key not in known:
+            raise unknown_key(key, known, where)
+    config = build_config({key: value for key, value in flat.items() if key not in of_method}, where=where)
+    return config, build_options(method, {key: flat[key] for key in flat if key in of_method}, where=where)
+
+
+def _checked(flat: Mapping[str, Any], keys: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for key in flat:
+        if key not in keys:
+            raise unknown_key(key, keys, where)
+    return {key: _convert(key, value, keys[key], where) for key, value in flat.items()}
 
 
 def _convert(key: str, value: Any, hint: Any, where: str) -> Any:

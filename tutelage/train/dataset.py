@@ -13,14 +13,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tutelage.data.render import render_conversation
+from tutelage.data.render import Rendered, RenderedAnswers, render_answers, render_conversation
 from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import DataError
+from tutelage.methods.registry import Reading
 from tutelage.models.template import end_of_turn_id
 from tutelage.train.config import TrainConfig
+from tutelage.types import Conversation, Message, Source
 
 Item = list[Tree]
 """The trees of one record; a conversation is one unless later turns do not meet earlier ones as they were."""
+
+
+@dataclass(frozen=True)
+class TokenizerRenderer:
+    """Renders messages with one tokenizer (`tutelage.methods.registry.Renderer`)."""
+
+    tokenizer: Any
+    end_of_turn: int
+
+    def conversation(self, record: Conversation) -> list[Rendered]:
+        return render_conversation(self.tokenizer, record, self.end_of_turn)
+
+    def answers(
+        self, messages: Sequence[Message], answers: Sequence[Sequence[Message]], source: Source | None
+    ) -> RenderedAnswers:
+        return render_answers(self.tokenizer, messages, answers, self.end_of_turn, source)
 
 
 @dataclass(frozen=True)
@@ -29,11 +47,18 @@ class Dataset:
 
     train: list[Item]
     val: list[Item]
+    val_records: list[Any]
+    """The record of each validation item."""
     places: list[str]
     """Where each training item came from, e.g. `pairs.jsonl:3`, for messages."""
     num_left_out: int
     fingerprint: str
-    """sha256 of every token id and mask, so that a resumed run can tell that its data changed."""
+    """sha256 of every token id, mask and value, so that a resumed run can tell that its data changed."""
+
+    @property
+    def trees(self) -> list[Tree]:
+        """Every tree, training first, in order."""
+        return [tree for item in (*self.train, *self.val) for tree in item]
 
 
 def _place(record: Any) -> dict[str, Any]:
@@ -42,10 +67,14 @@ def _place(record: Any) -> dict[str, Any]:
 
 
 def _cut(tree: Tree, limit: int) -> Tree | None:
-    """The tree with the ends of its branches cut off, or None when a branch has nothing trained left."""
+    """The tree with the ends of its branches cut off.
+
+    None when a branch has nothing trained left, or when branches that differed are the same now.
+    """
     room = max(limit - len(tree.trunk), 0)
     branches = tuple(Tokens(branch.ids[:room], branch.mask[:room]) for branch in tree.branches)
-    return Tree(tree.trunk, branches) if all(any(branch.mask) for branch in branches) else None
+    is_good = all(any(branch.mask) for branch in branches) and len(set(branches)) == len(set(tree.branches))
+    return Tree(tree.trunk, branches, tree.values) if is_good else None
 
 
 def _longest_path(tree: Tree) -> int:
@@ -73,26 +102,23 @@ class _Trees:
 
     def __init__(self, method: Any, tokenizer: Any, limit: Limit, too_long: str) -> None:
         self.method, self.limit, self.too_long = method, limit, too_long
-        self.num_left_out = self.num_cut = 0
-        end_of_turn = end_of_turn_id(tokenizer)
-        self.render = lambda record: render_conversation(tokenizer, record, end_of_turn)
+        self.num_left_out = self.num_cut = self.num_empty = 0
+        self.render = TokenizerRenderer(tokenizer, end_of_turn_id(tokenizer))
 
-    def items(self, records: Sequence[Any]) -> tuple[list[Item], list[str]]:
-        """(items, where each came from); raises DataError for a long record unless it may be dropped or cut."""
-        items, places = [], []
-        for number, record in enumerate(records, start=1):
-            item = self._item(record)
-            if item:
+    def items(self, records: Sequence[Any]) -> tuple[list[Item], list[Any]]:
+        """(items, the record of each); raises DataError for a long record unless it may be dropped or cut."""
+        items, kept = [], []
+        for record in records:
+            if item := self._item(record):
                 items.append(item)
-                places.append(str(getattr(record, "source", None) or f"record {number}"))
-            else:
-                self.num_left_out += 1
-        return items, places
+                kept.append(record)
+        return items, kept
 
     def _item(self, record: Any) -> Item:
         trees: Item = self.method.trees(record, self.render)
         limit = self.limit.num_tokens
-        longest = max(map(_longest_path, trees))
+        self.num_empty += not trees
+        longest = max(map(_longest_path, trees), default=0)
         if longest <= limit:
             return trees
         if self.too_long == "error":
@@ -101,11 +127,20 @@ class _Trees:
                 "--too-long cut",
                 **_place(record),
             )
-        if self.too_long == "drop":
-            return []
-        kept = [cut for tree in trees if (cut := tree if _longest_path(tree) <= limit else _cut(tree, limit))]
+        kept = []
+        if self.too_long == "cut":
+            kept = [cut for tree in trees if (cut := tree if _longest_path(tree) <= limit else _cut(tree, limit))]
         self.num_cut += bool(kept)
+        self.num_left_out += not kept
         return kept
+
+    def pair_up(self, items: list[Item]) -> list[Item]:
+        """The items with what the method pairs from one and another, where it does; its trees are cut to the limit."""
+        if not hasattr(self.method, "pair_up") or not items:
+            return items
+        limit = self.limit.num_tokens
+        paired = self.method.pair_up(items)
+        return [[cut for tree in item if (cut := _cut(tree, limit))] for item in paired]
 
     def say_what_happened(self, num_records: int, say: Callable[[str], None]) -> None:
         longer = f"of {num_records} records are longer than {self.limit.num_tokens} tokens"
@@ -113,6 +148,13 @@ class _Trees:
             say(f"{self.num_cut} {longer} and were cut")
         if self.num_left_out:
             say(f"{self.num_left_out} {longer} and were left out")
+        if self.num_empty:
+            say(f"{self.num_empty} of {num_records} records have nothing that the method learns from; left out")
+
+    def why_nothing_is_left(self, num_records: int) -> str:
+        if self.num_empty == num_records:
+            return f"none of the {num_records} records has anything that the method learns from"
+        return f"all {num_records} records are longer than {self.limit.num_tokens} tokens"
 
 
 def make_dataset(
@@ -128,35 +170,38 @@ def make_dataset(
     Raises DataError for bad data, and when nothing is left to train on or to validate on.
     """
     maker = _Trees(method, tokenizer, limit, config.too_long)
-    items, places = maker.items(records)
+    items, kept = maker.items(records)
     maker.say_what_happened(len(records), say)
     if not items:
-        raise DataError(
-            f"nothing is left to train on: all {len(records)} records are longer than {limit.num_tokens} tokens"
-        )
+        raise DataError(f"nothing is left to train on: {maker.why_nothing_is_left(len(records))}")
     if config.val_data:
         train = list(range(len(items)))
-        val = _validation_items(config, method, tokenizer, limit, say)
+        val, val_records = _validation_items(config, method, tokenizer, limit, say)
     else:
-        held_out, train = _split(len(items), config.val_frac, config.seed)
-        val = [items[index] for index in held_out]
-    chosen, names = [items[index] for index in train], [places[index] for index in train]
-    return Dataset(chosen, val, names, maker.num_left_out, _fingerprint([*chosen, [], *val]))
+        seed = config.seed if config.split_seed is None else config.split_seed
+        held_out, train = _split(len(items), config.val_frac, seed)
+        val, val_records = [items[index] for index in held_out], [kept[index] for index in held_out]
+    numbers = {id(record): number for number, record in enumerate(records, start=1)}
+    names = [str(getattr(kept[i], "source", None) or f"record {numbers[id(kept[i])]}") for i in train]
+    chosen, val = maker.pair_up([items[index] for index in train]), maker.pair_up(val)
+    fingerprint = _fingerprint([*chosen, [], *val])
+    return Dataset(chosen, val, val_records, names, maker.num_left_out + maker.num_empty, fingerprint)
 
 
 def _validation_items(
     config: TrainConfig, method: Any, tokenizer: Any, limit: Limit, say: Callable[[str], None]
-) -> list[Item]:
+) -> tuple[list[Item], list[Any]]:
+    def say_where(line: str) -> None:
+        say(f"{config.val_data}: {line}")
+
     maker = _Trees(method, tokenizer, limit, config.too_long)
-    records = method.read(config.val_data)
-    items, _ = maker.items(records)
-    maker.say_what_happened(len(records), lambda line: say(f"{config.val_data}: {line}"))
+    records = method.read(config.val_data, Reading(config.bad_records, say_where))
+    items, kept = maker.items(records)
+    maker.say_what_happened(len(records), say_where)
     if not items:
-        raise DataError(
-            f"nothing is left to validate on: all {len(records)} records are longer than {limit.num_tokens} tokens",
-            file=config.val_data,
-        )
-    return items
+        why = maker.why_nothing_is_left(len(records))
+        raise DataError(f"nothing is left to validate on: {why}", file=config.val_data)
+    return items, kept
 
 
 def _split(num_items: int, frac: float, seed: int) -> tuple[list[int], list[int]]:
@@ -177,6 +222,8 @@ def _fingerprint(items: Sequence[Item]) -> str:
         for tree in item:
             for tokens in (tree.trunk, *tree.branches):
                 digest.update(np.array(tokens.ids, dtype="<i8").tobytes() + bytes(tokens.mask))
+            for name in sorted(tree.values):
+                digest.update(name.encode() + np.array(tree.values[name], dtype="<f8").tobytes())
     return digest.hexdigest()
 
 
@@ -186,7 +233,7 @@ class StepPlan:
     def __init__(self, num_records: int, config: TrainConfig) -> None:
         self.num_records, self.batch_size, self.seed = num_records, config.batch_size, config.seed
         self.steps_per_epoch = -(-num_records // config.batch_size)
-        whole = self.steps_per_epoch * config.epochs
+        whole = self.steps_per_epoch * (1 if config.epochs is None else config.epochs)
         self.num_steps = min(whole, config.max_steps) if config.max_steps else whole
         self._epoch = -1
         self._order: list[int] = []

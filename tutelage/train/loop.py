@@ -15,15 +15,17 @@ from typing import Any
 import torch
 
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tree, pack, split_by_budget
+from tutelage.engine.tree import ROW_MULTIPLE, Tree, TreeBatch, pack, split_by_budget
 from tutelage.errors import TrainingError
-from tutelage.methods.registry import LossBatch
+from tutelage.methods.registry import Loss
 from tutelage.train.checkpoint import load_checkpoint, pack_rng_state, restore_rng_state, save_checkpoint
 from tutelage.train.config import TrainConfig
 from tutelage.train.dataset import Dataset, Item, StepPlan
 from tutelage.train.interrupt import graceful_interrupt
+from tutelage.train.observe import is_context, observe
 from tutelage.train.optimizer import MasterAdamW
 from tutelage.train.progress import Progress
+from tutelage.train.reference import References
 from tutelage.train.run_folder import RunFolder
 from tutelage.train.schedule import learning_rate_at
 from tutelage.train.trackers import Tracker
@@ -44,6 +46,25 @@ class LoopState:
     """The weights are the final ones and the final samples are written: only the model folder may be missing."""
 
 
+class Sums:
+    """Metrics added up as (sum, weight) over the rows of a step."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, tuple[float, float]] = {}
+
+    def add(self, metrics: Mapping[str, tuple[float, float]]) -> None:
+        for name, (part, share) in metrics.items():
+            total, weight = self._parts.get(name, (0.0, 0.0))
+            self._parts[name] = (total + part, weight + share)
+
+    def means(self) -> dict[str, float]:
+        return {name: total / weight for name, (total, weight) in self._parts.items() if weight}
+
+
+def _to_train(trees: Sequence[Tree]) -> list[Tree]:
+    return [tree for tree in trees if not is_context(tree)]
+
+
 @dataclass
 class Loop:
     """One run: everything it works on, made by `tutelage.train.api`."""
@@ -56,6 +77,7 @@ class Loop:
     folder: RunFolder
     learning_rate: float
     trackers: Sequence[Tracker] = ()
+    references: References | None = None
     take_samples: Callable[[], list[Mapping[str, Any]]] | None = None
     say: Callable[[str], None] = print
     quiet: bool = False
@@ -86,18 +108,19 @@ class Loop:
     def train_step(self, step: int) -> dict[str, float]:
         """Accumulate the gradients of every row of the step, then update once."""
         trees = [tree for index in self.plan.records(step) for tree in self.dataset.train[index]]
+        context = self._context(trees)
         total, weight, num_tokens, num_trained = 0.0, 0.0, 0, 0
-        sums: dict[str, tuple[float, float]] = {}
-        for row in split_by_budget(trees, self.row_tokens):
-            batch, loss = self._loss(row)
+        sums = Sums()
+        for row in split_by_budget(_to_train(trees), self.row_tokens):
+            batch, loss = self._loss(row, context)
             if not math.isfinite(value := float(loss.total.detach())):
                 raise self._stop(step, f"the loss is {value}", row)
             loss.total.backward()
             total, weight = total + value, weight + loss.weight
             num_tokens, num_trained = num_tokens + batch.num_tokens, num_trained + batch.num_targets
-            for name, (part, share) in loss.metrics.items():
-                old = sums.get(name, (0.0, 0.0))
-                sums[name] = (old[0] + part, old[1] + share)
+            sums.add(loss.metrics)
+        if not weight > 0:
+            raise self._stop(step, f"the weights of the step add up to {weight:g}, so nothing can be learned", trees)
         rate = self._learning_rate(step)
         try:
             norm = self.optimizer.step(rate, self.config.max_grad_norm, weight)
@@ -109,13 +132,23 @@ class Loop:
             "grad_norm": norm,
             "num_tokens_step": num_tokens,
             "num_trained_tokens_step": num_trained,
-            **{name: part / share for name, (part, share) in sums.items()},
+            **sums.means(),
         }
 
-    def _loss(self, trees: list[Tree]) -> tuple[Any, Any]:
+    def _loss(self, trees: list[Tree], context: float) -> tuple[TreeBatch, Loss]:
         batch = pack(trees, multiple=ROW_MULTIPLE).to(next(self.engine.model.parameters()).device)
-        logprobs = self.engine.logprobs(batch).logprobs
-        return batch, self.method.loss(LossBatch(logprobs, batch.sequence_index, batch.tree_index))
+        seen = observe(self.method, self.engine, batch, self.references, context)
+        return batch, self.method.loss(seen)
+
+    @torch.no_grad()
+    def _context(self, trees: Sequence[Tree]) -> float:
+        """The number that a method needs of the whole step before its loss; 0 where it needs none."""
+        total = weight = 0.0
+        for row in split_by_budget([tree for tree in trees if is_context(tree)], self.row_tokens):
+            batch = pack(row, multiple=ROW_MULTIPLE).to(next(self.engine.model.parameters()).device)
+            part = self.method.context(observe(self.method, self.engine, batch, self.references))
+            total, weight = total + float(part.total), weight + part.weight
+        return total / weight if weight else 0.0
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate_at(
@@ -136,22 +169,26 @@ class Loop:
 
     # 3. Validation and early stopping --------------------------------------------------------------------------------
     @torch.no_grad()
-    def validation_loss(self) -> float:
-        """The loss over all validation records, weighted as one step would be."""
+    def validation(self) -> dict[str, float]:
+        """The loss and the method's metrics over all validation records, weighted as one step would be."""
         self.engine.model.eval()
         total = weight = 0.0
+        sums = Sums()
         for start in range(0, len(self.dataset.val), self.config.batch_size):
             items: list[Item] = self.dataset.val[start : start + self.config.batch_size]
-            for row in split_by_budget([tree for item in items for tree in item], self.row_tokens):
-                _, loss = self._loss(row)
+            trees = [tree for item in items for tree in item]
+            context = self._context(trees)
+            for row in split_by_budget(_to_train(trees), self.row_tokens):
+                _, loss = self._loss(row, context)
                 total, weight = total + float(loss.total), weight + loss.weight
+                sums.add(loss.metrics)
         self.engine.model.train()
-        if not math.isfinite(total):
+        if not (math.isfinite(total) and weight > 0):
             raise TrainingError(
-                f"the validation loss after step {self.state.step} is {total / weight}; start again under another "
-                "--out with a lower --learning-rate"
+                f"the validation loss after step {self.state.step} is {total:g} over a weight of {weight:g}; start again "
+                "under another --out with a lower --learning-rate, or with other validation data"
             )
-        return total / weight
+        return {"val_loss": total / weight} | {f"val_{name}": value for name, value in sums.means().items()}
 
     def _is_eval_step(self, step: int) -> bool:
         if not self.dataset.val:
@@ -159,8 +196,9 @@ class Loop:
         due = step % self.config.eval_every == 0 if self.config.eval_every else self.plan.ends_epoch(step)
         return due or step == self.plan.num_steps
 
-    def _validate(self, step: int) -> float:
-        loss, state = self.validation_loss(), self.state
+    def _validate(self, step: int) -> dict[str, float]:
+        found, state = self.validation(), self.state
+        loss = found["val_loss"]
         if loss < state.best_val_loss:
             state.best_val_loss, state.best_step, state.bad_evals = loss, step, 0
             if self.config.patience:
@@ -168,7 +206,7 @@ class Loop:
                 save_checkpoint(self.folder.path / "best", step, self.optimizer.masters, best, keep_last=1)
         else:
             state.bad_evals += 1
-        return loss
+        return found
 
     # 4. Checkpoints --------------------------------------------------------------------------------------------------
     def save(self) -> None:
@@ -195,7 +233,7 @@ class Loop:
                 self.state.num_tokens += int(metrics["num_tokens_step"])
                 validated = self._is_eval_step(step)
                 if validated:
-                    metrics["val_loss"] = self._validate(step)
+                    metrics |= self._validate(step)
                     self.state.stopped_early = 0 < self.config.patience <= self.state.bad_evals
                 self.state.seconds = time.perf_counter() - start
                 self._record(step, metrics, step_seconds, progress)

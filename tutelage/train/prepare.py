@@ -21,24 +21,52 @@ from tutelage.engine.memory import keep_freed_memory
 from tutelage.errors import ConfigError
 from tutelage.models.adapt import add_lora
 from tutelage.models.load import load_model
+from tutelage.models.reward import load_reward_model
 from tutelage.models.template import end_of_turn_id, ensure_chat_template, ensure_pad_token
 from tutelage.train.config import TrainConfig
 from tutelage.train.dropout import disable_dropout, dropout_line
 from tutelage.train.optimizer import AdamWSettings, MasterAdamW
 
 
-def load_for_training(config: TrainConfig, say: Callable[[str], None]) -> tuple[Any, Any]:
-    """(model, tokenizer) with a chat template, a pad token and no dropout of the model's own."""
-    dtype = "bfloat16" if config.precision == "bf16" else "float32"
-    loaded = load_model(
-        config.model, workspace=config.workspace, dtype=dtype, trust_remote_code=config.trust_remote_code, progress=say
-    )
+def load_for_training(config: TrainConfig, sees: str, say: Callable[[str], None]) -> tuple[Any, Any]:
+    """(model, tokenizer) with a chat template, a pad token and no dropout of the model's own.
+
+    A method that sees scores gets a model with a scalar head, drawn from the run's seed where it has none yet.
+    """
+    options: dict[str, Any] = {
+        "workspace": config.workspace, "dtype": _dtype(config), "trust_remote_code": config.trust_remote_code,
+        "progress": say,
+    }  # fmt: skip
+    if sees == "scores":
+        loaded = load_reward_model(config.model, seed=config.seed, **options)
+    else:
+        loaded = load_model(config.model, **options)
     if ensure_chat_template(loaded.tokenizer):
         say(f"{config.model} has no chat template; it gets ours")
     ensure_pad_token(loaded.tokenizer)
     if turned_off := disable_dropout(loaded.model):
         say(dropout_line(turned_off))
     return loaded.model, loaded.tokenizer
+
+
+def _dtype(config: TrainConfig) -> str:
+    return "bfloat16" if config.precision == "bf16" else "float32"
+
+
+def other_engine(config: TrainConfig, tokenizer: Any, say: Callable[[str], None]) -> Callable[[str], TreeEngine]:
+    """What loads another model as the reference; it must have the same tokens."""
+
+    def load(name: str) -> TreeEngine:
+        options = {"dtype": _dtype(config), "trust_remote_code": config.trust_remote_code, "progress": say}
+        loaded = load_model(name, workspace=config.workspace, **options)
+        if loaded.tokenizer.get_vocab() != tokenizer.get_vocab():
+            raise ConfigError(
+                f"--ref-model: {name} has other tokens than {config.model}; give a reference with the same tokenizer"
+            )
+        disable_dropout(loaded.model)
+        return TreeEngine(loaded.model.requires_grad_(False))
+
+    return load
 
 
 def prepare(model: Any, config: TrainConfig) -> tuple[TreeEngine, MasterAdamW]:
@@ -62,7 +90,7 @@ def _adapted(model: Any, config: TrainConfig) -> Any:
         return add_lora(model, config.lora)
     if hasattr(model, "peft_config"):
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_("lora_" in name)
+            parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
         return model
     if config.merge_lora:
         raise ConfigError(f"--merge-lora: {config.model} has no adapter to merge; give --lora.rank 16, or leave it out")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,6 +56,41 @@ class Progress:
         if due:
             self._last_line = now
         return due
+
+
+@contextmanager
+def counting(label: str, total: int, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A bar for `total` things of one kind, or a line now and then; yields what to call with the number done since."""
+    if quiet or not sys.stderr.isatty():
+        yield _Lines(label, total, quiet).advance
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("· left"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+class _Lines:
+    """A line on standard error every 15 seconds, with the time left."""
+
+    def __init__(self, label: str, total: int, quiet: bool) -> None:
+        self.label, self.total, self.quiet, self.done = label, total, quiet, 0
+        self._begun = self._last_line = time.monotonic()
+
+    def advance(self, done: int) -> None:
+        self.done += done
+        now = time.monotonic()
+        if not self.quiet and now - self._last_line >= LINE_EVERY_SECONDS:
+            self._last_line = now
+            left = (now - self._begun) / self.done * (self.total - self.done)
+            print(f"{self.label} {self.done}/{self.total}  {_duration(left)} left", file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:

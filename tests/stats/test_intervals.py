@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.errors import DataError
-from tutelage.evaluate.intervals import (
+from tutelage.stats.intervals import (
     bootstrap_ratio,
     mean_interval,
     paired_bootstrap,

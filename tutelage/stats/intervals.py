@@ -34,11 +34,12 @@ class Interval(NamedTuple):
         return self.low <= value <= self.high
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
     """Score interval of one proportion, without continuity correction (Wilson 1927; method 3 of Newcombe 1998a,
     https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E).
 
-    Raises `DataError` for n = 0 or a count outside 0..n.
+    A case may be half a success. The interval is then too wide rather than too narrow: of all variables between 0 and 1
+    with one mean, those that are 0 or 1 vary most. Raises `DataError` for n = 0 or a count outside 0..n.
     """
     if n <= 0:
         raise DataError(f"a proportion needs at least one case, and there are {n}")
@@ -138,6 +139,25 @@ def paired_bootstrap_ratio(
         changes += sign * ratios
         estimate += sign * float(sums.sum() / tokens.sum())
     return _percentiles(estimate, changes, confidence)
+
+
+def weighted_share(
+    groups: Sequence[tuple[float, float]], *, num_resamples: int = 10_000, seed: int = 0, confidence: float = 0.95
+) -> Interval:
+    """Interval of Σ credit / Σ weight over groups of (credit, weight), 0 ≤ credit ≤ weight, resampling whole groups.
+
+    Where every group has the same share the bootstrap has no width, and Wilson's interval for as many cases as there
+    are groups is given instead. Raises `DataError` for no groups or a weight that is not above 0.
+    """
+    credits, weights = _finite([credit for credit, _ in groups]), _finite([weight for _, weight in groups])
+    if weights.min() <= 0:
+        raise DataError(f"group {int(weights.argmin()) + 1} weighs {weights.min()}; a weight is above 0")
+    share = float(credits.sum() / weights.sum())
+    if np.ptp(credits / weights) < 1e-12:
+        return wilson(round(share, 12) * len(weights), len(weights), confidence)
+    # The same seed draws the same groups for both sums.
+    ratios = _resampled_means(credits, num_resamples, seed) / _resampled_means(weights, num_resamples, seed)
+    return _percentiles(share, ratios, confidence)
 
 
 def _sums_and_tokens(documents: Sequence[tuple[float, int]]) -> tuple[Floats, Floats]:

@@ -130,10 +130,10 @@ def test_help_names_every_verb_and_train_every_option() -> None:
     assert all(f"\n{verb} " in verbs.replace("  ", "") or verb in verbs for verb in VERBS)
     options = program("train", "--help").stdout
     assert all(name in options for name in ("--model", "--lora.rank", "--too-long", "--recipe", "--resume"))
-    assert "Conversations a step." in options
+    assert "Records a step:" in options
 
 
-VERBS = ("train", "check", "chat", "generate", "report", "models", "demo")
+VERBS = ("train", "check", "chat", "generate", "report", "models", "score", "demo")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -17,7 +17,7 @@ import tutelage
 
 PACKAGE = Path(tutelage.__file__).parent
 ORDER = ("errors", "types", "stats", "data", "models", "engine", "methods", "train", "evaluate")
-VERBS = ("verbs", "chat", "demo", "cli")
+VERBS = ("verbs", "score", "chat", "demo", "cli")
 FLOOR = {room: number for number, room in enumerate(ORDER)} | dict.fromkeys(VERBS, len(ORDER))
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

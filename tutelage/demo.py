@@ -19,8 +19,9 @@ from tutelage.evaluate.run import evaluate_model, load_for_answers
 from tutelage.evaluate.summary import ModelResult
 from tutelage.train.api import Run, train
 from tutelage.train.config import build_config
+from tutelage.train.progress import counting
 from tutelage.types import Answer, Message, Prompt
-from tutelage.verbs import answering, finish_report
+from tutelage.verbs import finish_report
 
 BASE = "starter-base"
 PAN = Prompt((Message("user", "How do you clean a dirty pan?"),), id="pan")
@@ -38,7 +39,7 @@ def _ask(model: str, workspace: Path) -> tuple[ModelResult, list[Answer]]:
     prompts = load_prompts("sealed")
     loaded = load_for_answers(model, workspace)
     pan = answer_prompts(loaded.model, loaded.tokenizer, [PAN], SAMPLING, name=model)
-    with answering(f"{model} answers {len(prompts)} prompts", len(prompts)) as progress:
+    with counting(f"{model} answers {len(prompts)} prompts", len(prompts)) as progress:
         result = evaluate_model(
             loaded, prompts, load_general_texts(), SAMPLING, batch_size=BATCH_SIZE, progress=progress
         )

@@ -9,8 +9,7 @@ import datetime
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +23,14 @@ from tutelage.evaluate.report import ModelResult, RunCurve, report_table, summar
 from tutelage.evaluate.run import answer_record, evaluate_model, load_for_answers
 from tutelage.models.find import list_models, resolve_model
 from tutelage.models.weights import has_tokenizer
+from tutelage.train.progress import counting
 from tutelage.train.run_folder import RunFolder, strict_json, write_durably
 
 CURVES: tuple[str, ...] = ("loss", "val_loss", "learning_rate", "tokens_per_second")
 
 
-@contextmanager
-def answering(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar for answering `total` prompts; silent where there is no terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("· left"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.advance(task, done)
-
-
-def _check_writable(out: Path, overwrite: bool) -> None:
+def check_writable(out: Path, overwrite: bool) -> None:
+    """Raises ConfigError, before any work, when the file cannot be written."""
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; give --out the name of a file")
     if out.exists() and not overwrite:
@@ -66,7 +46,8 @@ def _check_batch_size(batch_size: int) -> None:
         raise ConfigError(f"--batch-size is {batch_size}; it must be at least 1")
 
 
-def _write(out: Path, data: bytes) -> None:
+def write_file(out: Path, data: bytes) -> None:
+    """Write a file in one instant. Raises ConfigError when it cannot be."""
     try:
         write_durably(out, data)
     except OSError as error:
@@ -81,15 +62,15 @@ def generate_file(
     """Answer every prompt and write one JSON line each, all at once at the end."""
     from tutelage.engine.answer import answer_prompts
 
-    _check_writable(out, overwrite)
+    check_writable(out, overwrite)
     _check_batch_size(batch_size)
     asked = load_prompts(prompts)
     loaded = load_for_answers(model, workspace)
-    with answering(f"answering with {model}", len(asked)) as progress:
+    with counting(f"answering with {model}", len(asked)) as progress:
         answers = answer_prompts(
             loaded.model, loaded.tokenizer, asked, sampling, name=model, batch_size=batch_size, progress=progress
         )
-    _write(out, b"".join(strict_json(answer_record(answer)) for answer in answers))
+    write_file(out, b"".join(strict_json(answer_record(answer)) for answer in answers))
     stopped = sum(answer.stopped for answer in answers)
     print(f"wrote {out}: {len(answers)} answers, {stopped} ended by themselves")
     return 0
@@ -103,7 +84,7 @@ def evaluate_models(
     results = []
     for name in names:
         loaded = load_for_answers(name, workspace)
-        with answering(f"answering with {name}", len(asked)) as progress:
+        with counting(f"answering with {name}", len(asked)) as progress:
             results.append(evaluate_model(loaded, asked, texts, sampling, batch_size=batch_size, progress=progress))
         del loaded
     return results
@@ -142,7 +123,7 @@ def report_file(
     names: Sequence[str], prompts: str, out: Path, *, max_new_tokens: int, batch_size: int, workspace: Path
 ) -> int:
     """Evaluate the models, print the table and write the page."""
-    _check_writable(out, overwrite=True)
+    check_writable(out, overwrite=True)
     _check_batch_size(batch_size)
     if not 1 <= len(names) <= 4:
         raise ConfigError(f"--models has {len(names)} names; give one to four")
@@ -184,6 +165,24 @@ def list_the_models(workspace: Path) -> int:
         size = f"{info.size_bytes / 1e6:.0f} MB" if info.size_bytes else "–"
         table.add_row(escape(info.name), count, size, info.kind, escape(info.origin))
     Console().print(table)
+    return 0
+
+
+def list_the_methods() -> int:
+    """Print a table of the training methods."""
+    from tutelage.methods.describe import method_table
+    from tutelage.methods.registry import all_methods
+
+    Console().print(method_table(all_methods()))
+    return 0
+
+
+def tell_of_method(name: str) -> int:
+    """Print what there is to know of one method: formula, paper, options, defaults."""
+    from tutelage.methods.describe import describe_method
+    from tutelage.methods.registry import find_method
+
+    Console().print(describe_method(find_method(name)))
     return 0
 
 

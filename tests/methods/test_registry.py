@@ -11,7 +11,7 @@ import pytest
 
 from tutelage.errors import ConfigError
 from tutelage.methods import registry
-from tutelage.methods.registry import METHODS, find_method, method
+from tutelage.methods.registry import METHODS, all_methods, find_method
 from tutelage.methods.sft import SFT
 
 MINE = """
@@ -48,10 +48,42 @@ def test_sft_is_there() -> None:
 
 
 def test_an_unknown_name_names_the_nearest() -> None:
-    method("dpo")(type("DPO", (), {}))
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=r"unknown method 'stf'; did you mean 'sft'\? There are: apo-down, .*, sft, "):
         find_method("stf")
-    assert str(caught.value) == "unknown method 'stf'; did you mean 'sft'? There are: dpo, sft"
+
+
+def test_every_method_tells_what_it_is() -> None:
+    for name, cls in all_methods().items():
+        assert cls.name == name
+        assert all((cls.summary, cls.paper, cls.formula, cls.learns_from)), name
+        assert cls.epochs >= 1
+        assert cls.learning_rate > 0
+        assert cls() == cls()  # a frozen dataclass whose every option has a default
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("    beta: float\n    learning_rate = 1e-6", "method 'mine': its option 'beta' has no default; give it one"),
+        ("    beta: float = 1.0", "method 'mine' has no learning_rate; give the class one, e.g. learning_rate = 1e-6"),
+    ],
+)
+def test_a_method_that_lacks_something(tmp_path: Path, body: str, text: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f'from tutelage.methods import method\n\n@method("mine")\nclass Mine:\n{body}\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        find_method(str(path))
+    assert str(caught.value) == text
+
+
+def test_a_method_file_that_python_cannot_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("x = 1\ndef (:\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^{path}:2: invalid syntax; correct the method file$"):
+        find_method(str(path))
+    path.write_text("import no_such_module\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^{path}: No module named 'no_such_module'; install it"):
+        find_method(str(path))
 
 
 def test_a_method_in_a_file_of_ones_own(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from tutelage.data.render import Rendered, render_conversation
+from tutelage.data.render import Rendered
 from tutelage.engine.forward import TreeEngine, padded_logprobs
 from tutelage.engine.generate import Sampling, generate
 from tutelage.engine.tree import Tokens, Tree, pack
-from tutelage.methods.registry import Loss, LossBatch
+from tutelage.methods.registry import Loss, LossBatch, Reading
 from tutelage.methods.sft import SFT
 from tutelage.models.template import end_of_turn_id, ensure_chat_template
+from tutelage.train.dataset import TokenizerRenderer
 from tutelage.train.optimizer import AdamWSettings, MasterAdamW
 from tutelage.types import Conversation, Message
 
@@ -54,11 +55,21 @@ def test_golden_loss_on_a_tiny_model(family: str) -> None:
     assert loss.weight == 6.0
 
 
+class Fixed:
+    """A renderer that gives the same sequences whatever it is asked."""
+
+    def __init__(self, sequences: list[Rendered]) -> None:
+        self.sequences = sequences
+
+    def conversation(self, record: Conversation) -> list[Rendered]:
+        return self.sequences
+
+
 def test_only_masked_in_tokens_count() -> None:
     """Two assistant turns: the user's turn between them costs nothing, and what comes after the last end neither."""
     record = Conversation(())
     rendered = Rendered((3, 4, 5, 6, 7, 8), (False, True, True, False, False, True))
-    (tree,) = SFT().trees(record, lambda _: [rendered])
+    (tree,) = SFT().trees(record, Fixed([rendered]))
     assert tree.trunk == Tokens.prompt((3,))
     assert tree.branches == (Tokens((4, 5, 6, 7, 8), (True, True, False, False, True)),)
     assert tree.num_trained_tokens == 3
@@ -66,14 +77,14 @@ def test_only_masked_in_tokens_count() -> None:
 
 def test_a_template_that_rewrites_history_gives_one_tree_a_turn() -> None:
     turns = [Rendered((3, 4), (False, True)), Rendered((3, 9, 5), (False, False, True))]
-    trees = SFT().trees(Conversation(()), lambda _: turns)
+    trees = SFT().trees(Conversation(()), Fixed(turns))
     assert [tree.num_trained_tokens for tree in trees] == [1, 1]
 
 
 def test_records_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "How?", "completion": "So."}\n', encoding="utf-8")
-    (record,) = SFT().read(path)
+    (record,) = SFT().read(path, Reading())
     assert record.messages == (Message("user", "How?"), Message("assistant", "So."))
 
 
@@ -154,9 +165,7 @@ def test_fifty_steps_learn_the_answer_and_to_stop(family: str) -> None:
     model = tiny_model(family, pad_token_id=end).train()
     engine, optimizer = TreeEngine(model), MasterAdamW(model, AdamWSettings())
     records = [Conversation((Message("user", ask), Message("assistant", answer))) for ask, answer in pairs]
-    trees = [
-        tree for record in records for tree in SFT().trees(record, lambda r: render_conversation(tokenizer, r, end))
-    ]
+    trees = [tree for record in records for tree in SFT().trees(record, TokenizerRenderer(tokenizer, end))]
     losses = []
     for _ in range(50):
         loss = loss_of(engine, trees)

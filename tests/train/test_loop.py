@@ -437,7 +437,8 @@ def test_a_gradient_that_is_not_finite_names_the_records_of_the_step(
 def test_a_validation_loss_that_is_not_finite(tmp_path: Path) -> None:
     val_data = str(write(tmp_path / "val.jsonl", [{"prompt": "Odd?", "completion": "~"}]))
     assert failure(tmp_path, poisoned(tmp_path, "~"), val_data=val_data, batch_size=3, eval_every=2, patience=1) == (
-        "the validation loss after step 2 is nan; start again under another --out with a lower --learning-rate"
+        "the validation loss after step 2 is nan over a weight of 2; start again under another --out with a lower "
+        "--learning-rate, or with other validation data"
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,12 +18,12 @@ from tutelage.data.duplicates import find_repeats, find_sealed
 from tutelage.data.formats import Parsed, parse_conversations
 from tutelage.data.languages import find_languages
 from tutelage.data.lengths import CHARACTERS_PER_TOKEN, find_length_outliers, find_over_long
-from tutelage.data.load import ConversationSource, load_prompts, open_conversations
+from tutelage.data.load import ConversationSource, load_prompts, open_conversations, told_apart
 from tutelage.data.personal import find_personal
-from tutelage.data.raw import Problem, RawFile, RawRecord
+from tutelage.data.raw import Problem, RawFile
 from tutelage.data.report import SEVERITIES, CheckReport, Finding, Kind
 from tutelage.data.starter import SEALED
-from tutelage.data.verdicts import Judged, kind_of, parse_verdicts
+from tutelage.data.verdicts import Judged, parse_verdicts
 from tutelage.types import Prompt, Source
 
 
@@ -42,7 +41,7 @@ def check_file(
     token counts exact; `sealed` are the prompts that must not be trained on, by default the shipped ones. Raises
     `DataError` only when the source cannot be opened at all.
     """
-    raw_files, told = _told_apart(open_conversations(source))
+    raw_files, told = told_apart(open_conversations(source))
     kind = kind or told
     parse: Callable[[RawFile], Iterable[Parsed | Judged | Problem]]
     parse = parse_conversations if kind == "conversations" else parse_verdicts
@@ -63,18 +62,6 @@ def check_file(
         stats=verdict_stats(verdicts) if verdicts else _stats(records),
         kind=kind,
     )
-
-
-def _told_apart(raw_files: Sequence[RawFile]) -> tuple[list[RawFile], Kind]:
-    """The files, none of their items lost, and what the first record of the first one holds."""
-    first, *others = raw_files
-    items, head = iter(first), list[RawRecord | Problem]()
-    for item in items:
-        head.append(item)
-        if isinstance(item, RawRecord):
-            break
-    kind = kind_of(head[-1].value) if head and isinstance(head[-1], RawRecord) else "conversations"
-    return [replace(first, items=itertools.chain(head, items)), *others], kind
 
 
 def _error(raw_file: RawFile, problem: Problem) -> Finding:

@@ -6,37 +6,55 @@ Raises at the first bad record, unless told to leave it out. Leaves out: collect
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tutelage.data import starter
 from tutelage.data.files import PLAIN_TEXT, READABLE, open_hub, open_path, open_records
 from tutelage.data.formats import parse_conversations, parse_prompts
-from tutelage.data.raw import Problem, RawFile
-from tutelage.data.verdicts import Verdict, as_comparisons, as_ratings, parse_verdicts
+from tutelage.data.raw import Problem, RawFile, RawRecord
+from tutelage.data.report import Kind
+from tutelage.data.verdicts import Verdict, as_comparisons, as_ratings, kind_of, parse_verdicts
 from tutelage.errors import DataError
 from tutelage.types import Comparison, Conversation, Prompt, Rating
 
 ConversationSource = str | Path | Sequence[Mapping[str, Any]]
 VerdictSource = ConversationSource
 OnBad = Literal["error", "drop"]
+Record = TypeVar("Record")
 PromptSource = str | Path | Sequence[Mapping[str, Any] | str]
 
 
-def load_conversations(source: ConversationSource) -> list[Conversation]:
+def load_conversations(
+    source: ConversationSource, *, on_bad: OnBad = "error", dropped: list[DataError] | None = None
+) -> list[Conversation]:
     """Conversations that end with the assistant.
 
-    `source` is a file, `starter` (the shipped pairs), `hub:owner/name[:split]`, or a list of dicts.
-    Raises `DataError` with file, line and field at the first record that cannot be learned from.
+    `source` is a file, `starter` (the shipped pairs), `hub:owner/name[:split]`, or a list of dicts. With
+    `on_bad="drop"` a bad record is left out and its error is added to `dropped`. Raises `DataError` with file, line and
+    field at the first record that cannot be learned from otherwise, and whenever none is left.
     """
-    conversations = []
+    conversations: list[Conversation] = []
     for raw_file in open_conversations(source):
-        for item in parse_conversations(raw_file):
-            if isinstance(item, Problem):
-                raise raw_file.error(item)
-            conversations.append(item.conversation)
+        conversations += [each.conversation for each in _good(raw_file, parse_conversations, on_bad, dropped)]
     return conversations
+
+
+def load_answers(
+    source: ConversationSource, *, on_bad: OnBad = "error", dropped: list[DataError] | None = None
+) -> list[Conversation | Comparison | Rating]:
+    """Whatever holds answers, told apart by the first record as `tutelage check` does."""
+    raw_files, kind = told_apart(open_conversations(source))
+    found: list[Conversation | Comparison | Rating] = []
+    for raw_file in raw_files:
+        if kind == "conversations":
+            found += [each.conversation for each in _good(raw_file, parse_conversations, on_bad, dropped)]
+        else:
+            found += [each.verdict for each in _good(raw_file, parse_verdicts, on_bad, dropped)]
+    return found
 
 
 def load_comparisons(
@@ -76,21 +94,29 @@ def load_ratings(
 def _load_verdicts(source: VerdictSource, on_bad: OnBad, dropped: list[DataError] | None) -> tuple[list[Verdict], str]:
     """The verdicts of a source and its name."""
     raw_file = open_verdicts(source)
-    verdicts: list[Verdict] = []
+    return [each.verdict for each in _good(raw_file, parse_verdicts, on_bad, dropped)], raw_file.name
+
+
+def _good(
+    raw_file: RawFile, parse: Callable[[RawFile], Iterable[Record | Problem]], on_bad: OnBad,
+    dropped: list[DataError] | None,
+) -> list[Record]:  # fmt: skip
+    """The records of a file that can be learned from; raises at the first bad one unless it may be dropped."""
+    good: list[Record] = []
     errors: dict[int, DataError] = {}
-    for item in parse_verdicts(raw_file):
+    for item in parse(raw_file):
         if not isinstance(item, Problem):
-            verdicts.append(item.verdict)
+            good.append(item)
         elif on_bad == "error" or item.whole_file or item.line is None:
             raise raw_file.error(item)
         else:
             errors.setdefault(item.line, raw_file.error(item))
     if dropped is not None:
         dropped += errors.values()
-    if not verdicts:
+    if not good:
         first = next(iter(errors.values()))
         raise DataError(f"every record ({len(errors):,}) is bad; the first: {first}", file=raw_file.name)
-    return verdicts, raw_file.name
+    return good
 
 
 def load_prompts(source: PromptSource) -> list[Prompt]:
@@ -145,6 +171,18 @@ def _refuse_plain_text(raw_file: RawFile, wanted: str) -> None:
     if raw_file.container == PLAIN_TEXT:
         message = f"plain text holds one prompt a line and no answers; save {wanted} as {READABLE}"
         raise DataError(message, file=raw_file.name)
+
+
+def told_apart(raw_files: Sequence[RawFile]) -> tuple[list[RawFile], Kind]:
+    """The files, none of their items lost, and what the first record of the first one holds."""
+    first, *others = raw_files
+    items, head = iter(first), list[RawRecord | Problem]()
+    for item in items:
+        head.append(item)
+        if isinstance(item, RawRecord):
+            break
+    kind = kind_of(head[-1].value) if head and isinstance(head[-1], RawRecord) else "conversations"
+    return [replace(first, items=itertools.chain(head, items)), *others], kind
 
 
 def _open(source: PromptSource) -> list[RawFile]:

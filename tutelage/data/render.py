@@ -157,7 +157,7 @@ def render_answers(
     end_of_turn: int,
     source: Source | None = None,
 ) -> RenderedAnswers:
-    """A prompt's ids once, and each answer as a chat would go on with them; user turns inside an answer are not trained.
+    """A prompt's ids once, and each answer as a chat goes on with them; user turns inside an answer are not trained.
 
     Raises DataError as `render_conversation` does, and for an answer of several turns when the chat template rewrites
     the earlier ones, since then no one sequence holds them all.

@@ -168,7 +168,7 @@ class TreeBatch:
     def to(self, device: torch.device | str) -> TreeBatch:
         """The same batch with its tensors on `device`."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
-        moved = {
+        moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True) for name, value in tensors.items() if isinstance(value, Tensor)
         }
         values = {name: value.to(device, non_blocking=True) for name, value in self.values.items()}

@@ -30,7 +30,7 @@ class APOZero(ReferencePairMethod):
 
 @method("apo-down")
 class APODown(ReferencePairMethod):
-    """For answers worse than the model's own: both down, the rejected one more (D'Oosterlinck et al. 2024, equation 8)."""
+    """For answers worse than the model's own: both down, the rejected one more (the same paper, equation 8)."""
 
     summary = "anchored: both answers become less likely, the rejected one more so"
     paper = "arXiv:2408.06266"

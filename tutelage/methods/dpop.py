@@ -20,14 +20,14 @@ class DPOP(ReferencePairMethod):
 
     beta: float = 0.1
     """How firmly the policy is held to the reference."""
-    lambda_: float = 50.0
+    penalty: float = 50.0
     """λ, the weight of what the chosen answer has lost."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(beta=self.beta)
-        check_not_negative(lambda_=self.lambda_)
+        check_not_negative(penalty=self.penalty)
 
     def losses(self, pairs: Pairs) -> Tensor:
         lost = (-pairs.chosen.log_ratio).relu()
-        return -logsigmoid(self.beta * (pairs.delta - self.lambda_ * lost))
+        return -logsigmoid(self.beta * (pairs.delta - self.penalty * lost))

@@ -31,7 +31,9 @@ class EXO(ReferencePairMethod):
         check_positive(beta=self.beta)
         check_flip_rate(label_smoothing=self.label_smoothing)
         if self.label_smoothing == 0:
-            raise ConfigError("--label-smoothing is 0; exo needs it above 0, since the KL to a certain label is infinite")
+            raise ConfigError(
+                "--label-smoothing is 0; exo needs it above 0, since the KL to a certain label is infinite"
+            )
 
     def losses(self, pairs: Pairs) -> Tensor:
         h, noise = self.beta * pairs.delta, self.label_smoothing

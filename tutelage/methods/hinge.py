@@ -11,7 +11,7 @@ from tutelage.methods.registry import method
 
 @method("hinge")
 class Hinge(ReferencePairMethod):
-    """Hinge loss on the log-ratio margin (Liu et al. 2023, "hinge-norm"; Zhao et al. 2023, SLiC-HF, arXiv:2305.10425)."""
+    """Hinge loss on the log-ratio margin (Liu et al. 2023, "hinge-norm"), after SLiC-HF (arXiv:2305.10425)."""
 
     summary = "DPO with a hinge: pairs won by enough are left alone (SLiC, RSO)"
     paper = "arXiv:2309.06657"

@@ -18,7 +18,7 @@ from tutelage.data.load import load_ratings
 from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import ConfigError, DataError
 from tutelage.methods.options import check_not_negative, check_positive
-from tutelage.methods.preference import Side, say_dropped, sides
+from tutelage.methods.preference import Side, sides
 from tutelage.methods.registry import Loss, LossBatch, Reading, Renderer, method
 from tutelage.types import Rating
 
@@ -29,7 +29,9 @@ class KTO:
 
     summary = "from thumbs up and down on single answers, unpaired"
     paper = "arXiv:2402.01306"
-    formula = "good: λ_D(1 − σ(β(r − z))), bad: λ_U(1 − σ(β(z − r))), r = log π − log π_ref, z = max(0, mean mismatched r)"
+    formula = (
+        "good: λ_D(1 − σ(β(r − z))), bad: λ_U(1 − σ(β(z − r))), r = log π − log π_ref, z = max(0, mean mismatched r)"
+    )
     learns_from = "ratings"
     learning_rate = 1e-6
     needs_reference = True
@@ -60,12 +62,14 @@ class KTO:
         """Ratings with a side taken; raises DataError for numbers without a threshold."""
         dropped: list[DataError] = []
         records = load_ratings(source, on_bad=reading.on_bad, dropped=dropped)
-        say_dropped(dropped, reading)
+        reading.say_dropped(dropped)
         kept = [record for record in records if self._label(record) is not None]
         if undecided := len(records) - len(kept):
             reading.say(f"{undecided} of {len(records)} ratings equal --threshold {self.threshold:g}; left out")
         if len(kept) < 2:
-            raise DataError(f"kto needs at least 2 ratings, since it pairs a prompt with another's answer; here: {len(kept)}")
+            raise DataError(
+                f"kto needs at least 2 ratings, since it pairs a prompt with another's answer; here: {len(kept)}"
+            )
         return kept
 
     def _label(self, record: Rating) -> bool | None:

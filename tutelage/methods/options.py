@@ -23,7 +23,9 @@ def check_flip_rate(**options: float) -> None:
     """Raises ConfigError for a share of wrong labels that is not between 0 and one half."""
     for name, value in options.items():
         if not 0 <= value < 0.5:
-            raise ConfigError(f"{_option(name)} is {value}; it must be at least 0 and below 0.5, where labels say nothing")
+            raise ConfigError(
+                f"{_option(name)} is {value}; it must be at least 0 and below 0.5, where labels say nothing"
+            )
 
 
 def _option(name: str) -> str:

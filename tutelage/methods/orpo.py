@@ -25,16 +25,16 @@ class ORPO(PairMethod):
     formula = "NLL of chosen per token − λ · log σ(log odds_w − log odds_l), odds p/(1 − p) of log p = log π/|y|"
     learning_rate = 5e-6
 
-    lambda_: float = 0.1
+    odds_coef: float = 0.1
     """λ, the weight of the odds ratio (TRL calls it beta). The NLL is of the answer; TRL 1.16 counts the prompt too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_not_negative(lambda_=self.lambda_)
+        check_not_negative(odds_coef=self.odds_coef)
 
     def losses(self, pairs: Pairs) -> Tensor:
         ratio = log_odds(pairs.chosen.average) - log_odds(pairs.rejected.average)
-        return -pairs.chosen.average - self.lambda_ * logsigmoid(ratio)
+        return -pairs.chosen.average - self.odds_coef * logsigmoid(ratio)
 
     def rewards(self, side: Side) -> Tensor:
         return log_odds(side.average)

@@ -110,7 +110,9 @@ class ComparisonMethod:
         strong = [record for record in records if not self.min_strength or (record.strength or 0) >= self.min_strength]
         kept = [record for record in strong if self.ties == "both" or len(set(record.ranks)) > 1]
         if weak := len(records) - len(strong):
-            reading.say(f"{weak} of {len(records)} comparisons are below --min-strength {self.min_strength:g}; left out")
+            reading.say(
+                f"{weak} of {len(records)} comparisons are below --min-strength {self.min_strength:g}; left out"
+            )
         if tied := len(strong) - len(kept):
             reading.say(f"{tied} of {len(records)} comparisons are ties; left out")
         if not kept:
@@ -123,7 +125,7 @@ class ComparisonMethod:
             if record.strength is None:
                 source = record.source
                 raise DataError(
-                    f"says nothing of strength, which --strength {self.strength} needs; add it, or leave the option out",
+                    f"says nothing of strength, which --strength {self.strength} needs; add it, or leave that out",
                     file=source.file if source else None, line=source.line if source else None, field="strength",
                 )  # fmt: skip
 
@@ -201,16 +203,8 @@ def read_comparisons(source: Any, reading: Reading) -> list[Comparison]:
     """Comparisons from any source; says what was left out when bad records may be dropped."""
     dropped: list[DataError] = []
     records = load_comparisons(source, on_bad=reading.on_bad, dropped=dropped)
-    say_dropped(dropped, reading)
+    reading.say_dropped(dropped)
     return records
-
-
-def say_dropped(dropped: Sequence[DataError], reading: Reading) -> None:
-    """One line a bad record that was left out, the first few of them."""
-    for error in dropped[:3]:
-        reading.say(f"left out: {error}")
-    if len(dropped) > 3:
-        reading.say(f"… and {len(dropped) - 3} more bad records; `tutelage check` lists them all")
 
 
 def sides(batch: LossBatch) -> Side:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tutelage.data.render import Rendered, RenderedAnswers
 from tutelage.engine.tree import Tree
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, DataError
 from tutelage.types import Conversation, Message, Source
 
 
@@ -84,6 +84,13 @@ class Reading:
 
     on_bad: Literal["error", "drop"] = "error"
     say: Callable[[str], None] = lambda _: None
+
+    def say_dropped(self, dropped: Sequence[DataError]) -> None:
+        """One line a bad record that was left out, for the first few of them."""
+        for error in dropped[:3]:
+            self.say(f"left out: {error}")
+        if len(dropped) > 3:
+            self.say(f"… and {len(dropped) - 3} more bad records; `tutelage check` lists them all")
 
 
 class Method(Protocol):

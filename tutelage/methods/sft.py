@@ -11,6 +11,7 @@ from typing import Any
 
 from tutelage.data.load import load_conversations
 from tutelage.engine.tree import Tokens, Tree
+from tutelage.errors import DataError
 from tutelage.methods.registry import Loss, LossBatch, Reading, Renderer, method
 from tutelage.types import Conversation
 
@@ -27,7 +28,10 @@ class SFT:
     epochs = 3
 
     def read(self, source: Any, reading: Reading) -> Sequence[Conversation]:
-        return load_conversations(source)
+        dropped: list[DataError] = []
+        records = load_conversations(source, on_bad=reading.on_bad, dropped=dropped)
+        reading.say_dropped(dropped)
+        return records
 
     def trees(self, record: Conversation, render: Renderer) -> list[Tree]:
         trees = []

@@ -13,6 +13,7 @@ a bias or several labels.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,13 +145,13 @@ def _with_fresh_head(base: Loaded, seed: int, trust_remote_code: bool) -> Any:
     model = _empty_classifier(config, base.path, trust_remote_code)
     prefix = model.base_model_prefix
     decoder = getattr(lm, lm.base_model_prefix, None)
-    if type(decoder) is not type(getattr(model, prefix, None)):
+    if decoder is None or type(decoder) is not type(getattr(model, prefix, None)):
         raise _no_score_head(config, base.path)
     setattr(model, prefix, decoder)
     model.config = config  # the decoder's layers read it too, so there must be one
     model.name_or_path = config._name_or_path
     config.architectures = [type(model).__name__]
-    model.score = _fresh_head(model.score.in_features, seed, lm.dtype, _hidden_size_of_one(decoder))
+    model.score = _fresh_head(model.score.in_features, seed, lm.dtype, _hidden_rms(decoder))
     if any(parameter.is_meta for parameter in model.parameters()):
         raise _no_score_head(config, base.path)
     return model
@@ -177,7 +178,7 @@ def _fresh_head(dim: int, seed: int, dtype: torch.dtype, hidden_rms: float) -> n
     return head.to(dtype)
 
 
-def _hidden_size_of_one(decoder: nn.Module) -> float:
+def _hidden_rms(decoder: nn.Module) -> float:
     """Root mean square of what the final norm makes of a vector of ones and minus ones; 1 where there is no norm.
 
     Gemma's norms give hidden states some 20 times as large as Llama's, and a fresh head on them margins of ±10.
@@ -189,7 +190,9 @@ def _hidden_size_of_one(decoder: nn.Module) -> float:
     with torch.no_grad():
         ones = torch.ones_like(weight).unflatten(0, (1, -1))
         ones[:, ::2] = -1
-        return float(norm(ones).float().square().mean().sqrt())
+        # In fp32 and rounded, so that the head is the same whatever the precision of the rest.
+        rms = copy.deepcopy(norm).float()(ones.float()).square().mean().sqrt()
+        return float(rms)
 
 
 def _check_head(model: Any, path: Path) -> None:

@@ -160,7 +160,14 @@ def _train_one(
     check_disk(config, checkpoint_bytes=checkpoint_bytes, model_bytes=model_bytes)
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
         references = make_references(
-            config, method, engine, dataset.trees, dataset.fingerprint, path, other_engine(config, tokenizer, say), quiet
+            config,
+            method,
+            engine,
+            dataset.trees,
+            dataset.fingerprint,
+            path,
+            other_engine(config, tokenizer, say),
+            quiet,
         )
         loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, references, samples, say, quiet)
         if not _run(loop, config):
@@ -275,9 +282,10 @@ def train_from_python(
 ) -> Run:
     """Train a model: `tutelage.train("sft", model="starter-base", data="pairs.jsonl", out="mine", epochs=2)`.
 
-    Options are those of `tutelage train METHOD`, nested ones as mappings (`lora={"rank": 16}`); `data` is a file or a list of
-    dicts. With `resume=True` whatever is not given is what the run was started with; data that stood in no file must be
-    given again. Raises ConfigError for an unknown option (naming the nearest), DataError, ModelError, TrainingError.
+    Options are those of `tutelage train METHOD`, nested ones as mappings (`lora={"rank": 16}`); `data` is a file or a
+    list of dicts. With `resume=True` whatever is not given is what the run was started with; data that stood in no file
+    must be given again. Raises ConfigError for an unknown option (naming the nearest), DataError, ModelError,
+    TrainingError.
     """
     where = f'train("{method}")'
     source = None if data is None or isinstance(data, (str, Path)) else list(data)

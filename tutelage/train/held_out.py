@@ -1,7 +1,7 @@
 """How often a trained method agrees with comparisons that were held out: written into the run's folder.
 
-`held_out.jsonl` has a line a comparison with the worth of each answer, `held_out.json` the accuracy with its interval and what
-stands beside it. Leaves out the statistics (`tutelage.stats.preferences`).
+`held_out.jsonl` has a line a comparison with the worth of each answer, `held_out.json` the accuracy with its interval
+and what stands beside it. Leaves out the statistics (`tutelage.stats.preferences`).
 """
 
 from __future__ import annotations

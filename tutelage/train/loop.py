@@ -185,8 +185,8 @@ class Loop:
         self.engine.model.train()
         if not (math.isfinite(total) and weight > 0):
             raise TrainingError(
-                f"the validation loss after step {self.state.step} is {total:g} over a weight of {weight:g}; start again "
-                "under another --out with a lower --learning-rate, or with other validation data"
+                f"the validation loss after step {self.state.step} is {total:g} over a weight of {weight:g}; start "
+                "again under another --out with a lower --learning-rate, or with other validation data"
             )
         return {"val_loss": total / weight} | {f"val_{name}": value for name, value in sums.means().items()}
 

@@ -57,8 +57,10 @@ def other_engine(config: TrainConfig, tokenizer: Any, say: Callable[[str], None]
     """What loads another model as the reference; it must have the same tokens."""
 
     def load(name: str) -> TreeEngine:
-        options = {"dtype": _dtype(config), "trust_remote_code": config.trust_remote_code, "progress": say}
-        loaded = load_model(name, workspace=config.workspace, **options)
+        loaded = load_model(
+            name, workspace=config.workspace, dtype=_dtype(config), trust_remote_code=config.trust_remote_code,
+            progress=say,
+        )  # fmt: skip
         if loaded.tokenizer.get_vocab() != tokenizer.get_vocab():
             raise ConfigError(
                 f"--ref-model: {name} has other tokens than {config.model}; give a reference with the same tokenizer"

@@ -52,7 +52,8 @@ class AdapterOff:
 
     @torch.no_grad()
     def of(self, batch: TreeBatch, engine: TreeEngine) -> Tensor:
-        with engine.model.disable_adapter():
+        adapted: Any = engine.model
+        with adapted.disable_adapter():
             return engine.logprobs(batch).logprobs
 
 
@@ -75,8 +76,14 @@ def compute_logprobs(engine: TreeEngine, trees: Sequence[Tree], row_tokens: int,
 
 
 def make_references(
-    config: TrainConfig, method: Any, engine: TreeEngine, trees: Sequence[Tree], fingerprint: str, folder: Path,
-    load_other: Callable[[str], TreeEngine], quiet: bool = False,
+    config: TrainConfig,
+    method: Any,
+    engine: TreeEngine,
+    trees: Sequence[Tree],
+    fingerprint: str,
+    folder: Path,
+    load_other: Callable[[str], TreeEngine],
+    quiet: bool = False,
 ) -> References | None:
     """What the method's options ask for; the engine's model must still be the one that training starts from.
 

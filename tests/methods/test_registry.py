@@ -29,7 +29,7 @@ class {cls}(SFT):
 
 @pytest.fixture(autouse=True)
 def _same_registry_afterwards() -> Iterator[None]:
-    before = dict(METHODS)
+    before = all_methods()
     yield
     METHODS.clear()
     METHODS.update(before)

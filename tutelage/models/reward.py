@@ -145,7 +145,7 @@ def _with_fresh_head(base: Loaded, seed: int, trust_remote_code: bool) -> Any:
     model = _empty_classifier(config, base.path, trust_remote_code)
     prefix = model.base_model_prefix
     decoder = getattr(lm, lm.base_model_prefix, None)
-    if decoder is None or type(decoder) is not type(getattr(model, prefix, None)):
+    if not isinstance(decoder, nn.Module) or type(decoder) is not type(getattr(model, prefix, None)):
         raise _no_score_head(config, base.path)
     setattr(model, prefix, decoder)
     model.config = config  # the decoder's layers read it too, so there must be one

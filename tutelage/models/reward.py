@@ -144,8 +144,8 @@ def _with_fresh_head(base: Loaded, seed: int, trust_remote_code: bool) -> Any:
     config._name_or_path = str(base.path)  # what an adapter on this model will name as its base
     model = _empty_classifier(config, base.path, trust_remote_code)
     prefix = model.base_model_prefix
-    decoder = getattr(lm, lm.base_model_prefix, None)
-    if not isinstance(decoder, nn.Module) or type(decoder) is not type(getattr(model, prefix, None)):
+    decoder: nn.Module = getattr(lm, lm.base_model_prefix, nn.Identity())
+    if type(decoder) is not type(getattr(model, prefix, None)):
         raise _no_score_head(config, base.path)
     setattr(model, prefix, decoder)
     model.config = config  # the decoder's layers read it too, so there must be one

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast check bench clean
+.PHONY: install demo test test-fast test-peers check bench clean peers
 
 install: $(STAMP)
 
@@ -21,19 +21,25 @@ test: install
 	$(BIN)/pytest -n 2
 
 test-fast: install
-	$(BIN)/pytest -n 2 -m 'not slow and not starter' -x
+	$(BIN)/pytest -n 2 -m 'not slow and not starter and not peers' -x
 
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install
+peers:
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --disable-pip-version-check --quiet --requirement benchmarks/requirements-peers.txt
+
+test-peers: install peers
+	$(BIN)/pytest -m peers tests/peers
+
+bench: install peers
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sft.py --model starter-chat
 	$(BIN)/python benchmarks/sft.py --model starter-base
+	$(BIN)/python benchmarks/prompt_sharing.py
 
 clean:
 	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

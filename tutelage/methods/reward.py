@@ -25,7 +25,7 @@ class Reward(ComparisonMethod):
     paper = "arXiv:2203.02155"
     formula = "−log σ(r_w − r_l − margin) + centre · (r_w + r_l)², r read at the end-of-turn token"
     sees = "scores"
-    learning_rate = 1e-5
+    learning_rate = 3e-5
     takes_margin = True
 
     ranking: Literal["all-pairs", "plackett-luce"] = "all-pairs"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.models.ensemble import save_ensemble
+from tutelage.models.ensemble import read_ensemble, save_ensemble
 from tutelage.models.save import check_output_name
 from tutelage.stats.preferences import Judged, preference_report
 from tutelage.train.api import Run, train
@@ -27,7 +27,11 @@ def train_ensemble(
     method_name: str, config: TrainConfig, method: Any, *, source: Any, say: Callable[[str], None], quiet: bool
 ) -> Run:
     """Train every member that is not there yet, then write the ensemble; stops where a member was interrupted."""
-    target = check_output_name(config.workspace, config.out)
+    target = config.workspace / "models" / config.out
+    if config.resume and read_ensemble(target):
+        say(f"ensemble '{config.out}' is there already: {target}")
+        return Run(config.out, config.workspace / "runs" / config.out, target, finished=True)
+    check_output_name(config.workspace, config.out)
     split_seed = config.seed if config.split_seed is None else config.split_seed
     folder = _open_folder(method_name, config, method)
     runs: list[Run] = []

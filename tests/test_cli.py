@@ -270,8 +270,8 @@ def test_names_in_brackets_are_listed_as_they_are(cli: Command) -> None:
 
 def test_unknown_options_methods_and_verbs_name_the_nearest(cli: Command) -> None:
     before = tree()
-    assert cli("train", "sftt", "--model", "tiny", "--data", "pairs.jsonl", "--out", "second").error == (
-        "unknown method 'sftt'; did you mean 'sft'? There are: sft"
+    assert cli("train", "sftt", "--model", "tiny", "--data", "pairs.jsonl", "--out", "second").error.startswith(
+        "unknown method 'sftt'; did you mean 'sft'? There are: apo-down, "
     )
     assert cli("train", "sft", "--modle", "tiny").error.endswith("Did you mean --model instead of --modle?")
     assert cli("trian", "sft").error.startswith('Unknown command "trian". Did you mean "train"?')
@@ -748,3 +748,51 @@ def test_a_real_process_prints_exactly_one_line(ground: Path, tmp_path: Path) ->
         assert result.stderr.startswith("tutelage: ")
         assert result.stderr.rstrip("\n").isprintable()
     assert tree(ground) == before
+
+
+# Verdicts
+
+VERDICTS = [
+    {"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": f"No {n + 1} idea, sorry."} for n in range(6)
+]
+
+
+def test_from_verdicts_to_scores(cli: Command) -> None:
+    Path("verdicts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in VERDICTS), encoding="utf-8")
+    recipe = Path(__file__).resolve().parents[1] / "recipes" / "reward.yaml"
+    trained = cli(
+        "train", "reward", "--model", "tiny", "--data", "verdicts.jsonl", "--out", "rm", "--batch-size", "2",
+        "--val-frac", "0.34", "--centre", "0.01", "--recipe", str(recipe),
+    )  # fmt: skip
+    assert trained.code == 0
+    assert "try it: tutelage score --model rm --data FILE" in trained.out
+    assert "held-out accuracy" in trained.err
+    assert json.loads(Path("workspace/runs/rm/config.json").read_text())["centre"] == 0.01
+    scored = cli("score", "--model", "rm", "--data", "verdicts.jsonl", "--out", "scores.jsonl")
+    assert scored.out.startswith("accuracy ")  # nobody said that these were held out
+    lines = [json.loads(line) for line in Path("scores.jsonl").read_text().splitlines()]
+    assert [line["ranks"] for line in lines] == [[0, 1]] * 6
+    assert all(len(line["scores"]) == 2 for line in lines)
+    assert "scores: mean" in cli("score", "--model", "rm", "--data", "pairs.jsonl").out
+    assert cli("score", "--model", "tiny", "--data", "verdicts.jsonl").error == (
+        "'tiny' is a language model, not a reward model; train one with `tutelage train reward`"
+    )
+    assert cli("score", "--model", "rm", "--data", "verdicts.jsonl", "--out", "scores.jsonl").error.startswith(
+        "scores.jsonl already exists"
+    )
+    assert cli("chat", "rm", "--prompt", "Hi").error.startswith("'rm' is a reward model: it scores answers")
+
+
+def test_methods_are_listed_and_told_about(cli: Command) -> None:
+    everything = cli("methods").out
+    assert all(name in everything for name in ("sft", "reward", "dpo", "kto", "robust-dpo"))
+    one = cli("methods", "dpo").out
+    assert all(text in one for text in ("arXiv:2305.18290", "−log σ(βΔ", "--length-normalised", "0.1"))
+    assert cli("methods", "dpoo").error.startswith("unknown method 'dpoo'; did you mean 'dpo'?")
+
+
+def test_a_methods_own_options_are_checked(cli: Command) -> None:
+    asked = ("train", "dpo", "--model", "tiny", "--data", "pairs.jsonl", "--out", "second")
+    assert cli(*asked, "--beta", "0").error == "--beta is 0.0; it must be a number above 0"
+    assert cli(*asked, "--betta", "1").error.startswith("Unknown option: --betta. Did you mean --beta?")
+    assert not Path("workspace/runs/second").exists()

@@ -167,7 +167,7 @@ def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:
 def _print_summary(scored: Sequence[Scored]) -> None:
     comparisons = [one for one in scored if isinstance(one.asked.record, Comparison)]
     if comparisons:
-        Console().print(preference_table(_report(comparisons)))
+        Console().print(preference_table(_report(comparisons), what="accuracy"))
         return
     _print_mean("scores", [one.scores[0] for one in scored])
     for label, name in ((True, "good answers"), (False, "bad answers")):

@@ -122,10 +122,10 @@ def test_conservative_dpo_rests_where_the_labels_are() -> None:
 def test_robust_dpo_is_unbiased_under_flips() -> None:
     """(1 − ε) · loss(w, l) + ε · loss(l, w) is the clean loss, whatever ε."""
     for noise in (0.05, 0.25, 0.4):
-        right = loss_of("robust-dpo", batch_of(CHOSEN, REJECTED), label_smoothing=noise).total
-        wrong = loss_of("robust-dpo", batch_of(REJECTED, CHOSEN), label_smoothing=noise).total
+        right = loss_of("robust-dpo", batch_of(CHOSEN, REJECTED), label_smoothing=noise).total.detach()
+        wrong = loss_of("robust-dpo", batch_of(REJECTED, CHOSEN), label_smoothing=noise).total.detach()
         clean = loss_of("dpo", batch_of(CHOSEN, REJECTED)).total
-        assert float((1 - noise) * right + noise * wrong) == pytest.approx(float(clean))
+        assert float((1 - noise) * right + noise * wrong) == pytest.approx(float(clean.detach()))
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in GOLDEN if name not in ("discopop",)])

@@ -96,6 +96,7 @@ def test_another_model_as_the_reference(tmp_path: Path, tiny_llama: Path) -> Non
 def test_adapter_off_needs_an_adapter(tiny_llama: Path) -> None:
     with pytest.raises(ConfigError, match=r"--reference adapter-off needs fresh adapters; give --lora.rank 16"):
         train("dpo", tiny_llama, "no-adapter", reference="adapter-off")
+    assert not (tiny_llama.parent / "workspace" / "runs").exists()  # a run that never began leaves its name free
 
 
 # Sharing the prompt

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def preference_table(report: PreferenceReport) -> RenderableType:
-    """What the report says, the lines that matter first, then the accuracy by strength and by length."""
+def preference_table(report: PreferenceReport, *, what: str = "held-out accuracy") -> RenderableType:
+    """What the report says, the lines that matter first, then the accuracy by strength and by length.
+
+    `what` is what to call the accuracy: whoever does not know that the data was held out must not say so.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    lines = Text("\n".join(preference_lines(report)))
+    lines = Text("\n".join(preference_lines(report, what)))
     lines.stylize("bold", 0, lines.plain.index("\n"))
     table = Table("accuracy where", "comparisons", "right", box=None, header_style="bold")
     table.columns[1].justify = "right"
@@ -27,11 +30,11 @@ def preference_table(report: PreferenceReport) -> RenderableType:
     return Group(lines, Text(""), table)
 
 
-def preference_lines(report: PreferenceReport) -> list[str]:
+def preference_lines(report: PreferenceReport, what: str = "held-out accuracy") -> list[str]:
     """The report without its parts, a sentence a line; percentages with their 95 % intervals."""
     calibration = report.calibration
     lines = [
-        f"held-out accuracy {_percent(report.accuracy)} on {_how_many(report)}",
+        f"{what} {_percent(report.accuracy)} on {_how_many(report)}",
         f"always the longer answer: {_percent(report.length_baseline)}",
         *_agreement_lines(report),
         f"confidence: {100 * calibration.confidence:.1f} % on average, off by {100 * calibration.expected_error:.1f} "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,16 +159,11 @@ def _train_one(
     model_bytes = saved_bytes(engine.model, tokenizer, **_saved_as(config, engine.model))
     check_disk(config, checkpoint_bytes=checkpoint_bytes, model_bytes=model_bytes)
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
-        references = make_references(
-            config,
-            method,
-            engine,
-            dataset.trees,
-            dataset.fingerprint,
-            path,
-            other_engine(config, tokenizer, say),
-            quiet,
-        )
+        with _unbegun(config, folder):
+            other = other_engine(config, tokenizer, say)
+            references = make_references(
+                config, method, engine, dataset.trees, dataset.fingerprint, path, other, quiet
+            )  # fmt: skip
         loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, references, samples, say, quiet)
         if not _run(loop, config):
             say(f"stopped after step {loop.state.step}; go on with: {_resume_command(method_name, config)}")
@@ -232,12 +227,19 @@ def _open_trackers(loop: Loop, config: TrainConfig) -> Sequence[Tracker]:
     from tutelage.train.trackers import open_trackers
 
     folder = loop.folder
-    try:
+    with _unbegun(config, folder):
         return open_trackers(
             config.tracker, folder.path, config.out, folder.read_config(), start_step=loop.state.step
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _unbegun(config: TrainConfig, folder: RunFolder) -> Iterator[None]:
+    """A run that fails here never began, so it does not take up its name."""
+    try:
+        yield
     except TutelageError:
-        if not config.resume:  # a run that never began does not take up its name
+        if not config.resume:
             shutil.rmtree(folder.path)
             with contextlib.suppress(OSError):
                 folder.path.parent.rmdir()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common import peak_rss_gb, versions
+from trl_watch import gaps, watch
 
 MAX_TOKENS = 1024
 """Longest prompt and answer; longer pairs are left out for everyone, since TRL would cut them."""
@@ -178,7 +179,7 @@ def run_trl(settings: dict[str, Any], folder: Path, own: dict[str, Any]) -> dict
         processing_class=tokenizer,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
-    times, losses, num_trained = watch(trainer)
+    times, losses, num_trained = watch(trainer, lambda batch: int(batch["completion_mask"].sum()))
     trainer.train()
     return {
         "reference_seconds": reference_seconds[0],
@@ -187,41 +188,6 @@ def run_trl(settings: dict[str, Any], folder: Path, own: dict[str, Any]) -> dict
         "num_trained_tokens": num_trained[-settings["steps"] :],
         "versions": versions("trl", "torch", "transformers", "accelerate"),
     }
-
-
-def watch(trainer: Any) -> tuple[list[float], list[float], list[int]]:
-    """Lists that fill while TRL trains: when each step ended, its loss, and how many tokens its batch trains."""
-    from transformers import TrainerCallback
-
-    times: list[float] = []
-    losses: list[float] = []
-    num_trained: list[int] = []
-    collate = trainer.data_collator
-
-    def counting_collate(examples: list[Any]) -> Any:
-        batch = collate(examples)
-        num_trained.append(int(batch["completion_mask"].sum()))
-        return batch
-
-    class Watch(TrainerCallback):
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
-
-        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
-            if "loss" in logs:
-                losses.append(logs["loss"])
-
-    trainer.data_collator = counting_collate
-    trainer.add_callback(Watch())
-    return times, losses, num_trained
-
-
-def gaps(times: Sequence[float]) -> list[float]:
-    """Seconds between one time and the next."""
-    return [end - start for start, end in itertools.pairwise(times)]
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ checkpoints. Leaves out GPUs, LoRA, and packing that changes which conversations
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import statistics
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common import peak_rss_gb, versions
+from trl_watch import gaps, watch
 
 MAX_TOKENS = 2048
 LENGTHS = (100, 500)
@@ -175,7 +175,7 @@ def run_trl(settings: dict[str, Any], folder: Path, own: dict[str, Any]) -> dict
         processing_class=AutoTokenizer.from_pretrained(job["model_folder"]),
     )
     trainer.remove_callback(PrinterCallback)
-    times, losses, num_trained = watch(trainer)
+    times, losses, num_trained = watch(trainer, lambda batch: int((batch["labels"][:, 1:] != -100).sum()))
     trainer.train()
     return {
         "step_seconds": gaps(times),
@@ -183,36 +183,6 @@ def run_trl(settings: dict[str, Any], folder: Path, own: dict[str, Any]) -> dict
         "num_trained_tokens": num_trained[: settings["steps"]],
         "versions": versions("trl", "torch", "transformers", "accelerate"),
     }
-
-
-def watch(trainer: Any) -> tuple[list[float], list[float], list[int]]:
-    """Lists that fill while TRL trains: when each step ended, its loss, and how many tokens its batch trains."""
-    from transformers import TrainerCallback
-
-    times: list[float] = []
-    losses: list[float] = []
-    num_trained: list[int] = []
-    collate = trainer.data_collator
-
-    def counting_collate(examples: list[Any]) -> Any:
-        batch = collate(examples)
-        num_trained.append(int((batch["labels"][:, 1:] != -100).sum()))
-        return batch
-
-    class Watch(TrainerCallback):
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
-
-        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
-            if "loss" in logs:
-                losses.append(logs["loss"])
-
-    trainer.data_collator = counting_collate
-    trainer.add_callback(Watch())
-    return times, losses, num_trained
 
 
 def run_naive(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -251,11 +221,6 @@ def run_naive(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 def labels_of(chat: dict[str, Any]) -> list[int]:
     """Ids where trained on, -100 elsewhere."""
     return [token if trained else -100 for token, trained in zip(chat["ids"], chat["trained"], strict=True)]
-
-
-def gaps(times: Sequence[float]) -> list[float]:
-    """Seconds between one time and the next."""
-    return [end - start for start, end in itertools.pairwise(times)]
 
 
 def run_contestant(part: str, settings: dict[str, Any], folder: Path, round_name: str) -> dict[str, Any]:

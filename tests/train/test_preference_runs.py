@@ -12,7 +12,7 @@ import torch
 import yaml
 from tiny import tiny_folder, tiny_model
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import tutelage
 from tutelage.engine.forward import TreeEngine
@@ -185,6 +185,13 @@ def test_a_reward_model_is_read_by_transformers_and_scored(tiny_llama: Path) -> 
     with torch.no_grad():
         expected = [float(plain(input_ids=row).logits[0, 0]) for row in ids]
     assert scored.scores == pytest.approx(expected, abs=2e-2)  # scored in bf16
+    # As docs/preference.md says to do it with transformers alone.
+    tokenizer = AutoTokenizer.from_pretrained(run.model_path)
+    messages = [{"role": "user", "content": "What is 3?"}, {"role": "assistant", "content": "It is 3 and dry."}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip()
+    with torch.no_grad():
+        by_hand = plain(**tokenizer(text, return_tensors="pt", add_special_tokens=False)).logits[0, 0]
+    assert float(by_hand) == pytest.approx(expected[0], abs=1e-5)
 
 
 def test_an_ensemble_is_its_members(tiny_llama: Path) -> None:

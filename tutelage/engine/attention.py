@@ -10,7 +10,7 @@ Leaves out: attention sinks and dropout; a model that asks for them takes the pa
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -241,20 +241,35 @@ def _transformers_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     tree: TreeLayout | None = None,
+    slots: SlotAttention | None = None,
     s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The signature transformers calls; `tree` arrives as a keyword of the decoder's forward."""
-    if tree is None or s_aux is not None or dropout:
+    """The signature transformers calls; `tree` or `slots` arrives as a keyword of the decoder's forward."""
+    if (tree is None and slots is None) or s_aux is not None or dropout:
         raise TreeUnsupportedError(
             "attention sinks" if s_aux is not None else "attention dropout" if dropout else "no tree"
         )
-    tree.cache.setdefault("windows_seen", set()).add(sliding_window)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if slots is not None:
+        index: Any = module.layer_idx
+        return slots.attend(index, query[0], key[0], value[0], sliding_window, scale, softcap)[None], None
+    assert tree is not None
+    tree.cache.setdefault("windows_seen", set()).add(sliding_window)
     output = tree_attention(
         query[0], key[0], value[0], tree, window=sliding_window, scaling=scale, softcap=softcap
     )  # fmt: skip
     return output[None], None
+
+
+class SlotAttention(Protocol):
+    """What answers a layer's attention while a model samples (`tutelage.engine.slots`)."""
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, window: int | None, scaling: float,
+        softcap: float | None,
+    ) -> Tensor:  # fmt: skip
+        """query `(heads, num_rows, dim)`, key and value `(kv_heads, num_rows, dim)` → `(num_rows, heads, dim)`."""
 
 
 class TreeUnsupportedError(Exception):

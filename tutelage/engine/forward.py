@@ -149,7 +149,7 @@ class TreeEngine:
 
     def __init__(self, model: nn.Module, *, fuse: bool = True) -> None:
         self.model = model
-        self.reason = _why_not_tree(model)
+        self.reason = tree_support(model)
         self.path = "padded" if self.reason else "tree"
         if self.path == "tree":
             register()
@@ -176,6 +176,15 @@ class TreeEngine:
     def scores(self, batch: TreeBatch) -> Tensor:
         """A reward model's scores of the batch's sequences, `(num_sequences,)` fp32, differentiable."""
         return tree_scores(self.model, batch) if self.path == "tree" else padded_scores(self.model, batch)
+
+
+def tree_support(model: nn.Module) -> str:
+    """Why the model cannot use tree attention; empty when it can. Found out once for each model."""
+    found: str | None = getattr(model, "_tutelage_tree_support", None)
+    if found is None:
+        found = _why_not_tree(model)
+        model._tutelage_tree_support = found  # type: ignore[assignment]
+    return found
 
 
 def _why_not_tree(model: nn.Module) -> str:

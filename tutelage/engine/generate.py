@@ -1,11 +1,12 @@
-"""Answers from a model: batches of prompts with a left-padded cache, or one prompt streamed piece by piece.
+"""Answers from a model: many prompts at once, or one streamed piece by piece.
 
-Sampling is transformers' own `generate`; this decides batches, seeds, stop tokens and what came of each prompt.
-Leaves out logprobs of what was sampled.
+Many go to our own sampler; a model whose attention is not pluggable is sampled by transformers' `generate`, left-padded
+and slower, with the same options. Leaves out: text and prompts (`answer`), and vLLM (`vllm`).
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.engine.forward import ordinary_attention
+from tutelage.engine.draw import restricted_logprobs
+from tutelage.engine.forward import base_causal_lm, ordinary_attention
+from tutelage.engine.sampler import Growing, Sampler, slot_attention, why_not
 from tutelage.errors import ConfigError
+
+logger = logging.getLogger("tutelage")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,12 @@ class Sampling:
     """Draw only from this many most probable tokens; 0 = all."""
     seed: int = 0
     """Seed of the draws."""
+    min_p: float = 0.0
+    """Draw only tokens at least this many times as probable as the most probable one; 0 = all."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer; they are left out of it."""
+    ignore_eos: bool = False
+    """Go on to the limit whatever the model says."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -42,13 +53,26 @@ class Sampling:
             raise ConfigError(f"--top-p is {self.top_p}; it must be above 0 and at most 1")
         if self.top_k < 0:
             raise ConfigError(f"--top-k is {self.top_k}; it must be 0 or more")
+        if not 0 <= self.min_p < 1:
+            raise ConfigError(f"--min-p is {self.min_p}; it must be at least 0 and below 1")
+        if "" in self.stop:
+            raise ConfigError("--stop is empty; give the text that ends an answer, or leave it out")
 
 
 class Completion(NamedTuple):
     ids: tuple[int, ...]
     """Sampled ids, the stop token left out."""
     stopped: bool
-    """True when the model ended by itself, False when the limit cut it off."""
+    """True when the model ended by itself or wrote a stop text, False when the limit cut it off."""
+    end: tuple[int, ...] = ()
+    """The stop token, where one ended it."""
+    logprobs: tuple[float, ...] = ()
+    """Of `ids` and `end`, under the distribution they were drawn from (at temperature 0: the model's own)."""
+
+    @property
+    def sampled(self) -> tuple[int, ...]:
+        """Everything the model chose: what a policy is trained on."""
+        return self.ids + self.end
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -56,21 +80,9 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     return tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
-def _arguments(sampling: Sampling, stop_ids: Sequence[int], pad_id: int, room: int) -> dict[str, Any]:
-    drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-    greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    return {
-        **(drawn if sampling.temperature > 0 else greedy),
-        "max_new_tokens": min(sampling.max_new_tokens, room),
-        "eos_token_id": list(stop_ids),
-        "pad_token_id": pad_id,
-        "use_cache": True,
-    }
-
-
-def _room(model: Any, prompts: Sequence[Sequence[int]]) -> int:
+def room_in_context(model: Any, prompts: Sequence[Sequence[int]]) -> int:
     """Tokens that still fit into the context after the longest prompt. Raises ConfigError when there are none."""
-    context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    context = getattr(base_causal_lm(model).config, "max_position_embeddings", None) or sys.maxsize
     longest = max(map(len, prompts), default=0)
     if longest + 1 > context:
         raise ConfigError(f"a prompt has {longest} tokens and the model's context is {context}; shorten the prompt")
@@ -79,11 +91,11 @@ def _room(model: Any, prompts: Sequence[Sequence[int]]) -> int:
 
 @contextmanager
 def _ready(model: Any, seed: int) -> Iterator[None]:
-    """Evaluation mode, ordinary attention, no gradients, and draws of the seed; all put back afterwards."""
+    """Evaluation mode, no gradients, and draws of the seed; all put back afterwards."""
     was_training = model.training
     model.eval()
     try:
-        with torch.random.fork_rng(), torch.inference_mode(), ordinary_attention(model):
+        with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
             yield
     finally:
@@ -97,48 +109,143 @@ def generate(
     *,
     stop_ids: Sequence[int],
     pad_id: int,
-    batch_size: int = 16,
+    batch_size: int = 64,
+    keys: Sequence[int] | None = None,
+    ends_text: Callable[[Sequence[int]], bool] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Completion]:
     """A completion for each prompt of token ids, in the order given.
 
-    Prompts of like length share a batch. `progress` is told how many more are done. The global random state is left
-    as it was; the same seed, batch size and prompts give the same draws. Raises ConfigError for a prompt that fills
-    the context.
+    A prompt that occurs several times is computed once. The draws of a completion depend on the seed and its key (its
+    place, if no keys are given), not on the batch size. `ends_text` says whether the ids so far end with a stop text.
+    `progress` is told how many more are done. The global random state is left as it was. Raises ConfigError for a
+    prompt that fills the context, or that is empty.
     """
-    _room(model, prompts)
+    room_in_context(model, prompts)  # before anything is sampled
+    if any(not prompt for prompt in prompts):
+        raise ConfigError("a prompt has no tokens; give it at least one")
+    keys = range(len(prompts)) if keys is None else keys
+    told = progress or (lambda _: None)
+    reason = why_not(model)
+    if reason:
+        logger.warning("sampling by transformers (slower): %s", reason)
+        return _generate_elsewhere(model, prompts, sampling, stop_ids, pad_id, batch_size, keys, ends_text, told)
+    limits = [min(sampling.max_new_tokens, room_in_context(model, [prompt])) for prompt in prompts]
+    found: dict[int, Completion] = {}
+
+    def done(one: Growing) -> None:
+        found[one.index] = _completion(one.ids, one.logprobs, stop_ids, sampling.ignore_eos, ended=one.ended)
+        told(1)
+
+    with _ready(model, sampling.seed), slot_attention(model):
+        sampler = Sampler(model, sampling, stop_ids, batch_size, ends_text)
+        sampler.run(list(zip(prompts, keys, limits, strict=True)), done)
+    return [found[index] for index in range(len(prompts))]
+
+
+def _completion(
+    ids: Sequence[int], logprobs: Sequence[float], stop_ids: Sequence[int], ignore_eos: bool, *, ended: bool
+) -> Completion:
+    by_token = ended and not ignore_eos and ids[-1] in stop_ids
+    kept = ids[:-1] if by_token else ids
+    return Completion(tuple(kept), ended, tuple(ids[-1:]) if by_token else (), tuple(logprobs))
+
+
+# transformers' own sampling -----------------------------------------------------------------------------------------
+
+
+def _arguments(sampling: Sampling, stop_ids: Sequence[int], pad_id: int, room: int) -> dict[str, Any]:
+    drawn = {
+        "do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k,
+        "min_p": sampling.min_p or None,
+    }  # fmt: skip
+    greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "min_p": None}
+    return {
+        **(drawn if sampling.temperature > 0 else greedy),
+        "max_new_tokens": min(sampling.max_new_tokens, room),
+        "eos_token_id": None if sampling.ignore_eos else list(stop_ids),
+        "pad_token_id": pad_id,
+        "use_cache": True,
+    }
+
+
+class _Watch:
+    """Two hooks of transformers' `generate`: logprobs of what was drawn, and stop texts."""
+
+    def __init__(self, sampling: Sampling, prompt_length: int, ends_text: Callable[[Sequence[int]], bool] | None):
+        self.sampling, self.prompt_length, self.ends_text = sampling, prompt_length, ends_text
+        self.before: torch.Tensor | None = None
+        self.columns: list[torch.Tensor] = []
+
+    def take(self, ids: torch.Tensor) -> None:
+        """Read off the logprob of the newest token of each row."""
+        if self.before is not None:
+            self.columns.append(self.before.gather(1, ids[:, -1:]).squeeze(1))
+
+    def process(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.take(ids)
+        self.before = restricted_logprobs(scores, self.sampling)
+        return scores
+
+    def stop(self, ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        ends = [self.ends_text is not None and self.ends_text(row[self.prompt_length :]) for row in ids.tolist()]
+        return torch.tensor(ends, device=ids.device)
+
+
+def _generate_elsewhere(
+    model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int], pad_id: int,
+    batch_size: int, keys: Sequence[int], ends_text: Callable[[Sequence[int]], bool] | None,
+    told: Callable[[int], None],
+) -> list[Completion]:  # fmt: skip
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    results: dict[int, Completion] = {}
-    with _ready(model, sampling.seed):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = _generate_batch(model, [prompts[index] for index in chosen], sampling, stop_ids, pad_id)
-            results |= dict(zip(chosen, batch, strict=True))
-            if progress is not None:
-                progress(len(chosen))
-    return [results[index] for index in range(len(prompts))]
+    found: dict[int, Completion] = {}
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        seed = (sampling.seed * 1_000_003 + keys[chosen[0]]) % 2**63
+        with _ready(model, seed), ordinary_attention(model):
+            batch = _generate_batch(model, [prompts[i] for i in chosen], sampling, stop_ids, pad_id, ends_text)
+        found |= dict(zip(chosen, batch, strict=True))
+        told(len(chosen))
+    return [found[index] for index in range(len(prompts))]
 
 
 def _generate_batch(
-    model: Any, prompts: list[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int], pad_id: int
-) -> list[Completion]:
+    model: Any, prompts: list[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int], pad_id: int,
+    ends_text: Callable[[Sequence[int]], bool] | None,
+) -> list[Completion]:  # fmt: skip
     longest = max(map(len, prompts))
     ids = torch.full((len(prompts), longest), pad_id)
     mask = torch.zeros(len(prompts), longest, dtype=torch.long)
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
         mask[row, longest - len(prompt) :] = 1
+    watch = _Watch(sampling, longest, ends_text)
     output = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        **_arguments(sampling, stop_ids, pad_id, _room(model, prompts)),
+        logits_processor=[watch.process],
+        stopping_criteria=[watch.stop] if ends_text else None,
+        **_arguments(sampling, stop_ids, pad_id, room_in_context(model, prompts)),
     )
-    return [_completion(row, stop_ids) for row in output[:, longest:].tolist()]
+    watch.take(output)
+    logprobs = torch.stack(watch.columns, 1).tolist()
+    rows = zip(output[:, longest:].tolist(), logprobs, strict=True)
+    return [_cut_at_the_end(row, found, sampling, stop_ids, ends_text) for row, found in rows]
 
 
-def _completion(row: list[int], stop_ids: Sequence[int]) -> Completion:
-    end = next((index for index, token in enumerate(row) if token in stop_ids), None)
-    return Completion(tuple(row if end is None else row[:end]), end is not None)
+def _cut_at_the_end(
+    row: list[int], logprobs: list[float], sampling: Sampling, stop_ids: Sequence[int],
+    ends_text: Callable[[Sequence[int]], bool] | None,
+) -> Completion:  # fmt: skip
+    """A row without what `generate` filled it up with."""
+    for end in range(1, len(row) + 1):
+        by_token = not sampling.ignore_eos and row[end - 1] in stop_ids
+        if by_token or (ends_text is not None and ends_text(row[:end])):
+            return _completion(row[:end], logprobs[:end], stop_ids, sampling.ignore_eos, ended=True)
+    return _completion(row, logprobs, stop_ids, sampling.ignore_eos, ended=False)
+
+
+# One answer, streamed -----------------------------------------------------------------------------------------------
 
 
 class _Pieces:
@@ -177,12 +284,14 @@ def stream(
     emit: Callable[[str], None],
 ) -> Completion:
     """One answer, its text handed to `emit` piece by piece as it is sampled."""
-    room = _room(model, [prompt])
+    room = room_in_context(model, [prompt])
     pieces = _Pieces(tokenizer, stop_ids, emit)
     ids = torch.tensor([list(prompt)], device=model.device)
-    with _ready(model, sampling.seed):
+    with _ready(model, sampling.seed), ordinary_attention(model):
         output = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), streamer=pieces,
             **_arguments(sampling, stop_ids, pad_id, room),
         )  # fmt: skip
-    return _completion(output[0, len(prompt) :].tolist(), stop_ids)
+    row = output[0, len(prompt) :].tolist()
+    ended = bool(row) and row[-1] in stop_ids
+    return _completion(row, (), stop_ids, sampling.ignore_eos, ended=ended)

@@ -1,0 +1,136 @@
+"""Keys and values of sequences that grow, in static memory: a slot a sequence, the active slots always in front.
+
+Two attentions stand behind one forward of the decoder. `Prefill` runs prompts as a packed row (tree attention) and
+keeps each prompt's keys and values; `Decode` adds one token to every active slot. Grouped heads are folded into the
+rows of one product, so keys are never repeated. On the CPU a sequence's numbers come out the same to the last bit
+however many others are in the batch. Leaves out: which sequences run (`sampler`), and paging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tutelage.engine.attention import tree_attention
+from tutelage.engine.tree import TreeLayout
+
+COLUMNS = 32
+"""Lengths are rounded up to this many columns, so that few shapes of products occur."""
+
+
+class Shape(NamedTuple):
+    """What a cache needs to know of the model."""
+
+    num_layers: int
+    dtype: torch.dtype
+    device: torch.device
+
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values of one sequence in one layer, `(kv_heads, num_tokens, dim)` each."""
+
+
+class Prefill:
+    """Attention over prompts in a packed row; afterwards `kept[layer]` holds the row's keys and values."""
+
+    def __init__(self, layout: TreeLayout, num_layers: int) -> None:
+        self.layout = layout
+        self.kept: list[KeysValues | None] = [None] * num_layers
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, window: int | None, scaling: float,
+        softcap: float | None,
+    ) -> Tensor:  # fmt: skip
+        self.kept[layer] = (key, value)
+        return tree_attention(query, key, value, self.layout, window=window, scaling=scaling, softcap=softcap)
+
+    def of_segment(self, index: int) -> list[KeysValues]:
+        """Keys and values of one prompt, a pair a layer, in memory of their own."""
+        start, end, *_ = self.layout.segments[index]
+        pairs = [pair for pair in self.kept if pair is not None]
+        return [(key[:, start:end].clone(), value[:, start:end].clone()) for key, value in pairs]
+
+
+class Slots:
+    """The memory: for each layer keys and values `(num_slots, kv_heads, num_columns, dim)`, made when first needed."""
+
+    def __init__(self, num_slots: int, num_columns: int, shape: Shape) -> None:
+        self.num_slots, self.shape = num_slots, shape
+        self.num_columns = -(-num_columns // COLUMNS) * COLUMNS
+        self.keys: list[Tensor | None] = [None] * shape.num_layers
+        self.values: list[Tensor | None] = [None] * shape.num_layers
+
+    def of_layer(self, layer: int, like_key: Tensor, like_value: Tensor) -> KeysValues:
+        key, value = self.keys[layer], self.values[layer]
+        if key is None or value is None:
+            # Zeros, since a column that is masked out is still multiplied by its weight of 0.
+            key, value = self._empty(like_key), self._empty(like_value)
+            self.keys[layer], self.values[layer] = key, value
+        return key, value
+
+    def _empty(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.num_slots, like.shape[0], self.num_columns, like.shape[-1])
+
+    def load(self, slots: Sequence[int], prompt: Sequence[KeysValues]) -> None:
+        """Put one prompt's keys and values into each of these slots."""
+        for layer, (key, value) in enumerate(prompt):
+            keys, values = self.of_layer(layer, key, value)
+            for slot in slots:
+                keys[slot, :, : key.shape[1]] = key
+                values[slot, :, : key.shape[1]] = value
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` columns of a slot into another one."""
+        for tensor in (*self.keys, *self.values):
+            if tensor is not None:
+                tensor[target, :, :length] = tensor[source, :, :length]
+
+
+class Decode:
+    """Attention of one new token a slot, for the first `len(lengths)` slots."""
+
+    def __init__(self, slots: Slots, lengths: Tensor, longest: int) -> None:
+        """`lengths` `(num_rows,)` tokens that each slot holds already; `longest` is their largest."""
+        self.slots, self.lengths = slots, lengths
+        self.num_rows = len(lengths)
+        self.columns = min(-(-(longest + 1) // COLUMNS) * COLUMNS, slots.num_columns)
+        self.rows = torch.arange(self.num_rows, device=lengths.device)
+        self._bias: dict[int | None, Tensor] = {}
+
+    def bias(self, window: int | None) -> Tensor:
+        """fp32 `(num_rows, 1, 1, columns)`: 0 where a key may be seen, -inf elsewhere."""
+        if window not in self._bias:
+            columns = torch.arange(self.columns, device=self.lengths.device)
+            hidden = columns > self.lengths[:, None]
+            if window is not None:
+                hidden |= columns <= self.lengths[:, None] - window
+            bias = torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, float("-inf"))
+            self._bias[window] = bias[:, None, None, :]
+        return self._bias[window]
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, window: int | None, scaling: float,
+        softcap: float | None,
+    ) -> Tensor:  # fmt: skip
+        keys, values = self.slots.of_layer(layer, key, value)
+        keys[self.rows, :, self.lengths] = key.transpose(0, 1)
+        values[self.rows, :, self.lengths] = value.transpose(0, 1)
+        keys, values = keys[: self.num_rows, :, : self.columns], values[: self.num_rows, :, : self.columns]
+        folded = query.transpose(0, 1).reshape(self.num_rows, key.shape[0], -1, query.shape[-1])
+        scores = torch.matmul(folded, keys.transpose(2, 3))
+        if softcap is None:
+            scores = torch.add(self.bias(window), scores, alpha=scaling)
+        else:
+            scores = scores.float().mul_(scaling / softcap).tanh_().mul_(softcap).add_(self.bias(window))
+        weights = torch.softmax(scores, -1).to(values.dtype)
+        return torch.matmul(weights, values).flatten(1, 2)
+
+
+def shape_of(model: Any) -> Shape:
+    """The shape of a decoder's cache."""
+    config = model.config.get_text_config()
+    weight = model.get_input_embeddings().weight
+    return Shape(int(config.num_hidden_layers), weight.dtype, weight.device)

@@ -12,7 +12,7 @@ import torch
 
 from tutelage.data.render import render_conversation, render_prompt
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.generate import Completion, Sampling, decode, generate, stream
+from tutelage.engine.generate import Sampling, decode, generate, stream
 from tutelage.engine.tree import Tokens, Tree, pack, split_by_budget
 from tutelage.models.template import end_of_turn_id
 from tutelage.types import Answer, Conversation, Message, Prompt
@@ -25,8 +25,25 @@ def stop_ids(tokenizer: Any) -> list[int]:
     return sorted({end_of_turn_id(tokenizer), tokenizer.eos_token_id} - {None})
 
 
-def _decode(tokenizer: Any, completion: Completion) -> str:
-    return decode(tokenizer, completion.ids).strip()
+def decode_answer(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
+    """The text of an answer, cut before the first stop text in it."""
+    text = decode(tokenizer, ids)
+    ends = [place for one in stop if (place := text.find(one)) >= 0]
+    return text[: min(ends, default=None)].strip()
+
+
+def ends_with_text(tokenizer: Any, stop: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:
+    """What says of sampled ids whether their newest token has completed a stop text; None where there are none."""
+    if not stop:
+        return None
+    # A text of n characters has at most n tokens of at least a character each; a character may have a few bytes' tokens.
+    tail = 4 * max(map(len, stop)) + 4
+
+    def ends(ids: Sequence[int]) -> bool:
+        text = decode(tokenizer, ids[-tail:])
+        return any(one in text for one in stop)
+
+    return ends
 
 
 def answer_prompts(
@@ -36,20 +53,29 @@ def answer_prompts(
     sampling: Sampling,
     *,
     name: str = "",
-    batch_size: int = 16,
+    num_samples: int = 1,
+    batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """An answer to each prompt, in order. Control tokens a model writes stay visible in the text."""
+    """Answers to each prompt, `num_samples` of them one after the other, in the prompts' order.
+
+    Control tokens a model writes stay visible in the text.
+    """
     end = end_of_turn_id(tokenizer)
-    ids = [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts]
+    rendered = [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts]
+    asked = [prompt for prompt in prompts for _ in range(num_samples)]
     completions = generate(
-        model, ids, sampling, stop_ids=stop_ids(tokenizer), pad_id=_pad_id(tokenizer), batch_size=batch_size,
+        model, [ids for ids in rendered for _ in range(num_samples)], sampling, stop_ids=stop_ids(tokenizer),
+        pad_id=pad_id(tokenizer), batch_size=batch_size, ends_text=ends_with_text(tokenizer, sampling.stop),
         progress=progress,
     )  # fmt: skip
     return [
-        Answer(prompt, _decode(tokenizer, completion), len(completion.ids), completion.stopped, name)
-        for prompt, completion in zip(prompts, completions, strict=True)
-    ]
+        Answer(
+            prompt, decode_answer(tokenizer, completion.ids, sampling.stop), len(completion.ids), completion.stopped,
+            name,
+        )
+        for prompt, completion in zip(asked, completions, strict=True)
+    ]  # fmt: skip
 
 
 def stream_answer(
@@ -58,12 +84,13 @@ def stream_answer(
     """Answer one conversation, its text handed to `emit` as it comes."""
     ids = render_prompt(tokenizer, messages, end_of_turn_id(tokenizer))
     completion = stream(
-        model, tokenizer, ids, sampling, stop_ids=stop_ids(tokenizer), pad_id=_pad_id(tokenizer), emit=emit
+        model, tokenizer, ids, sampling, stop_ids=stop_ids(tokenizer), pad_id=pad_id(tokenizer), emit=emit
     )
-    return Answer(Prompt(tuple(messages)), _decode(tokenizer, completion), len(completion.ids), completion.stopped)
+    return Answer(Prompt(tuple(messages)), decode_answer(tokenizer, completion.ids), len(completion.ids), completion.stopped)
 
 
-def _pad_id(tokenizer: Any) -> int:
+def pad_id(tokenizer: Any) -> int:
+    """The token that fills rows up."""
     return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop_ids(tokenizer)[0]
 
 

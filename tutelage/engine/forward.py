@@ -77,6 +77,16 @@ def tree_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
     return _scores(model, tree_hidden(model, batch).index_select(0, batch.end_index))
 
 
+def tree_values(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """The scalar head where each target is predicted, `(num_targets,)` fp32, by the fast path."""
+    return _scores(model, tree_hidden(model, batch).index_select(0, batch.source_index))
+
+
+def padded_values(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """The same values by the decoder's ordinary forward on right-padded rows."""
+    return _scores(model, _padded_hidden(model, batch))
+
+
 def padded_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
     """The same scores by the decoder's ordinary forward on right-padded rows."""
     paths = [path for tree in batch.trees for path in tree.paths()]
@@ -172,6 +182,10 @@ class TreeEngine:
         """Logprobs of the batch's targets, `(num_targets,)` fp32, differentiable; entropy on request."""
         run: Callable[..., Logprobs] = tree_logprobs if self.path == "tree" else padded_logprobs
         return run(self.model, batch, temperature=temperature, with_entropy=with_entropy)
+
+    def values(self, batch: TreeBatch) -> Tensor:
+        """A critic's value of the state before each target, `(num_targets,)` fp32, differentiable."""
+        return tree_values(self.model, batch) if self.path == "tree" else padded_values(self.model, batch)
 
     def scores(self, batch: TreeBatch) -> Tensor:
         """A reward model's scores of the batch's sequences, `(num_sequences,)` fp32, differentiable."""

@@ -59,6 +59,8 @@ class Tree:
     """What a method knows of the branches besides their tokens (rank, strength, label), by name: one number a branch.
 
     Trees of one run have the same names."""
+    token_values: Mapping[str, Tensor] = field(default_factory=dict, hash=False, compare=False)
+    """What is known of each trained token (an advantage, an older logprob), by name: `(num_trained_tokens,)` each."""
 
     def __post_init__(self) -> None:
         if not self.branches:
@@ -66,6 +68,11 @@ class Tree:
         for name, numbers in self.values.items():
             if len(numbers) != len(self.branches):
                 raise ValueError(f"{len(self.branches)} branches but {len(numbers)} values of '{name}'")
+        for name, tensor in self.token_values.items():
+            if tensor.shape != (self.num_trained_tokens,):
+                raise ValueError(
+                    f"{self.num_trained_tokens} trained tokens but values of '{name}' in shape {tuple(tensor.shape)}"
+                )
         if len(self.branches) > 1 and any(self.trunk.mask):
             raise ValueError("a trunk shared by several branches cannot be trained on")
         if not self.trunk.ids:
@@ -150,6 +157,8 @@ class TreeBatch:
     """`(num_sequences,)` row index of a sequence's last token."""
     values: Mapping[str, Tensor]
     """What the trees know of their branches, `(num_sequences,)` fp32 each."""
+    token_values: Mapping[str, Tensor]
+    """What the trees know of their trained tokens, `(num_targets,)` fp32 each."""
     trees: tuple[Tree, ...]
 
     @property
@@ -172,7 +181,8 @@ class TreeBatch:
             name: value.to(device, non_blocking=True) for name, value in tensors.items() if isinstance(value, Tensor)
         }
         values = {name: value.to(device, non_blocking=True) for name, value in self.values.items()}
-        return replace(self, **moved, values=values)
+        tokens = {name: value.to(device, non_blocking=True) for name, value in self.token_values.items()}
+        return replace(self, **moved, values=values, token_values=tokens)
 
 
 class _Row:
@@ -252,8 +262,18 @@ def pack(trees: Sequence[Tree], *, multiple: int = 1) -> TreeBatch:
         tree_index=torch.tensor(row.tree_of_sequence),
         end_index=torch.tensor(row.ends),
         values={name: torch.tensor(numbers, dtype=torch.float32) for name, numbers in row.values.items()},
+        token_values=_token_values(trees),
         trees=tuple(trees),
     )
+
+
+def _token_values(trees: Sequence[Tree]) -> dict[str, Tensor]:
+    names = trees[0].token_values.keys() if trees else ()
+    for tree in trees:
+        if tree.token_values.keys() != names:
+            odd = sorted(tree.token_values.keys() ^ names)[0]
+            raise ValueError(f"only some of the trees have token values '{odd}'")
+    return {name: torch.cat([tree.token_values[name] for tree in trees]).float() for name in names}
 
 
 def split_by_budget(trees: Iterable[Tree], max_tokens: int) -> list[list[Tree]]:

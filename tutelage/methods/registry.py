@@ -54,6 +54,8 @@ class LossBatch:
     """`(num_sequences,)` fp32, a reward model's, differentiable, where the method sees scores."""
     values: Mapping[str, Tensor] = field(default_factory=dict)
     """What the method's trees say of each sequence, by name, `(num_sequences,)` each."""
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+    """What is known of each trained token, by name, `(num_targets,)` each: advantages, older logprobs …"""
     context: float = 0.0
     """What the method's `context` gave for the whole step."""
 
@@ -137,6 +139,7 @@ class NeedsContext(Protocol):
 METHODS: dict[str, type[Any]] = {}
 _DEFAULTS: Mapping[str, Any] = {
     "summary": "", "paper": "", "formula": "", "epochs": 1, "sees": "logprobs", "needs_reference": False,
+    "online": False, "save_every": 200,
 }  # fmt: skip
 
 

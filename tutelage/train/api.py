@@ -20,6 +20,7 @@ from tutelage.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tutelage.train.loop import Loop
+    from tutelage.train.setting import Setting
     from tutelage.train.trackers import Tracker
 
 IN_MEMORY = "in memory"
@@ -122,6 +123,7 @@ def train(
 
     say = _say_nothing if quiet else say
     method = find_method(method_name)() if options is None else options
+    config = _with_defaults(config, method)
     if getattr(method, "ensemble", 1) > 1:
         from tutelage.train.ensemble import train_ensemble
 
@@ -135,7 +137,6 @@ def _train_one(
     from tutelage.methods.registry import Reading
     from tutelage.models.save import check_output_name, saved_bytes
 
-    config = replace(config, epochs=method.epochs if config.epochs is None else config.epochs)
     path, model_path = config.workspace / "runs" / config.out, config.workspace / "models" / config.out
     if (done := _finished_run(config, path, model_path)) is not None:
         say(f"run '{config.out}' has ended already; its model is {model_path}")
@@ -145,26 +146,33 @@ def _train_one(
     _check_run_folder(config, path, wanted)
     # Bad data is found before a model is loaded.
     records = method.read(config.data if source is None else source, Reading(config.bad_records, say))
+    if method.online:
+        from tutelage.train.practice import check_online_options
+
+        check_online_options(method, config.workspace)
     from tutelage.train.dataset import StepPlan, make_dataset, token_limit
-    from tutelage.train.prepare import load_for_training, other_engine, prepare, sampler
-    from tutelage.train.reference import make_references
+    from tutelage.train.prepare import load_for_training, prepare
+    from tutelage.train.rollouts import make_prompts
+    from tutelage.train.setting import Setting
     from tutelage.train.space import bytes_of_checkpoints, check_disk
 
     model, tokenizer = load_for_training(config, method.sees, say)
-    dataset = make_dataset(config, method, tokenizer, token_limit(config, model), records, say)
+    limit = token_limit(config, model)
+    if method.online:
+        dataset: Any = make_prompts(config, method, tokenizer, limit, records, say)
+    else:
+        dataset = make_dataset(config, method, tokenizer, limit, records, say)
     engine, optimizer = prepare(model, config)
     rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
-    samples = sampler(config, engine.model, tokenizer) if config.num_samples and method.sees == "logprobs" else None
+    setting = Setting(config, method, engine, optimizer, dataset, rate, tokenizer, say, quiet)
     checkpoint_bytes = bytes_of_checkpoints(config, path, optimizer, StepPlan(len(dataset.train), config).num_steps)
     model_bytes = saved_bytes(engine.model, tokenizer, **_saved_as(config, engine.model))
     check_disk(config, checkpoint_bytes=checkpoint_bytes, model_bytes=model_bytes)
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
         with _unbegun(config, folder):
-            other = other_engine(config, tokenizer, say)
-            references = make_references(
-                config, method, engine, dataset.trees, dataset.fingerprint, path, other, quiet
-            )  # fmt: skip
-        loop = _make_loop(config, method, engine, optimizer, dataset, folder, rate, references, samples, say, quiet)
+            loop = _make_loop(setting, folder)
+        if config.resume:
+            loop.restore()
         if not _run(loop, config):
             say(f"stopped after step {loop.state.step}; go on with: {_resume_command(method_name, config)}")
             return Run(config.out, path, model_path, finished=False)
@@ -198,19 +206,44 @@ def _resume_command(method_name: str, config: TrainConfig) -> str:
     return f"tutelage train {method_name} --out {config.out}{elsewhere} --resume"
 
 
-def _make_loop(
-    config: TrainConfig, method: Any, engine: Any, optimizer: Any, dataset: Any, folder: RunFolder, rate: float,
-    references: Any, samples: Callable[[], list[Mapping[str, Any]]] | None, say: Callable[[str], None], quiet: bool,
-) -> Loop:  # fmt: skip
+def _make_loop(setting: Setting, folder: RunFolder) -> Loop:
     from tutelage.train.loop import Loop
+    from tutelage.train.prepare import other_engine, sampler
+    from tutelage.train.reference import make_references
 
-    loop = Loop(
-        config, method, engine, optimizer, dataset, folder, rate, references=references, take_samples=samples, say=say,
-        quiet=quiet,
+    config, method, engine, dataset = setting.config, setting.method, setting.engine, setting.dataset
+    if method.online:
+        from tutelage.train.practice import make_online_loop
+
+        return make_online_loop(setting, folder)
+    other = other_engine(config, setting.tokenizer, setting.say)
+    references = make_references(
+        config, method, engine, dataset.trees, dataset.fingerprint, folder.path, other, setting.quiet
     )  # fmt: skip
-    if config.resume:
-        loop.restore()
-    return loop
+    with_samples = config.num_samples and method.sees == "logprobs"
+    return Loop(
+        config, method, engine, setting.optimizer, dataset, folder, setting.learning_rate, references=references,
+        take_samples=sampler(config, engine.model, setting.tokenizer) if with_samples else None, say=setting.say,
+        quiet=setting.quiet,
+    )  # fmt: skip
+
+
+def _with_defaults(config: TrainConfig, method: Any) -> TrainConfig:
+    """The options with the method's own defaults, and with the prompts of a method that samples as its data."""
+    epochs = method.epochs if config.epochs is None else config.epochs
+    save_every = method.save_every if config.save_every is None else config.save_every
+    config = replace(config, epochs=epochs, save_every=save_every)
+    if not method.online:
+        if config.data is None:
+            raise ConfigError("--data is missing; give a data file, or `starter`")
+        return config
+    if config.data not in (None, method.prompts):
+        raise ConfigError(f"--data is {config.data}; {method.name} answers prompts: give them by --prompts")
+    if not method.prompts:
+        raise ConfigError("--prompts is missing; give a file with the prompts to practise on")
+    if config.batch_size not in (TrainConfig.batch_size, method.prompts_per_step):
+        raise ConfigError(f"--batch-size is {config.batch_size}; {method.name} has --prompts-per-step instead")
+    return replace(config, data=method.prompts, batch_size=method.prompts_per_step)
 
 
 def _run(loop: Loop, config: TrainConfig) -> bool:

@@ -26,10 +26,10 @@ class TrainConfig:
 
     model: str
     """Model to start from: a starter model, a folder, a hub id or a name in the workspace."""
-    data: str
-    """Data file, or `starter` for the pairs that come with Tutelage."""
     out: str
     """Name of the new model and of its run in the workspace."""
+    data: str | None = None
+    """Data file, or `starter` for the pairs that come with Tutelage; methods that sample take --prompts instead."""
     workspace: Path = Path("workspace")
     """Folder that holds models/ and runs/."""
     epochs: int | None = None
@@ -82,8 +82,8 @@ class TrainConfig:
     """Validate every so many steps; 0 = at the end of each epoch. Needs validation data."""
     patience: int = 0
     """Stop after this many validations without a better loss and keep the best weights; 0 = never."""
-    save_every: int = 200
-    """Write a checkpoint every so many steps; 0 = never."""
+    save_every: int | None = None
+    """Write a checkpoint every so many steps; 0 = never; the method's default if not given."""
     keep_last: int = 2
     """Checkpoints to keep."""
     num_samples: int = 4
@@ -181,7 +181,7 @@ def build_config(values: Mapping[str, Any], *, where: str = "options") -> TrainC
     flat = dotted(values)
     keys = known_keys(TrainConfig)
     checked = _checked(flat, keys, where)
-    for key in ("model", "data", "out"):
+    for key in ("model", "out"):
         if key not in flat:
             raise ConfigError(f"{where}: '{key}' is missing; give {option(key)}")
     lora = {key.removeprefix("lora."): value for key, value in checked.items() if key.startswith("lora.")}

@@ -21,7 +21,7 @@ from tutelage.methods.registry import Loss
 from tutelage.train.checkpoint import load_checkpoint, pack_rng_state, restore_rng_state, save_checkpoint
 from tutelage.train.config import TrainConfig
 from tutelage.train.dataset import Dataset, Item, StepPlan
-from tutelage.train.interrupt import graceful_interrupt
+from tutelage.train.interrupt import Interrupt, graceful_interrupt
 from tutelage.train.observe import is_context, observe
 from tutelage.train.optimizer import MasterAdamW
 from tutelage.train.progress import Progress
@@ -42,8 +42,14 @@ class LoopState:
     best_val_loss: float = math.inf
     bad_evals: int = 0
     stopped_early: bool = False
+    extra: dict[str, float] = field(default_factory=dict)
+    """What a kind of loop keeps of its own: a KL coefficient, a shift of rewards."""
     ended: bool = False
     """The weights are the final ones and the final samples are written: only the model folder may be missing."""
+
+
+class AbandonedStepError(Exception):
+    """Someone asked to stop before the step had changed anything; the next start takes it again from its beginning."""
 
 
 class Sums:
@@ -88,6 +94,7 @@ class Loop:
         self.warmup_steps = round(self.config.warmup_frac * self.plan.num_steps)
         self.row_tokens = self.config.row_tokens or self.engine.row_tokens
         self.last_saved = -1
+        self.interrupt = Interrupt()
 
     # 1. Where to start -----------------------------------------------------------------------------------------------
     def restore(self) -> None:
@@ -97,12 +104,19 @@ class Loop:
             self.folder.rewind(0)
             self.say("no checkpoint yet; starting from the first step")
             return
-        self.optimizer.load(checkpoint.tensors)
+        self._load(checkpoint.tensors)
         restore_rng_state(checkpoint.state["rng"])
         self.state = LoopState(**checkpoint.state["loop"])
         self.last_saved = self.state.step
         self.folder.rewind(self.state.step)
         self.say(f"resuming after step {self.state.step} of {self.plan.num_steps}")
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """Everything that changes from step to step and that a checkpoint must hold."""
+        return self.optimizer.tensors()
+
+    def _load(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.optimizer.load(tensors)
 
     # 2. One step -----------------------------------------------------------------------------------------------------
     def train_step(self, step: int) -> dict[str, float]:
@@ -216,7 +230,7 @@ class Loop:
         self.folder.sync()
         saved = {"loop": vars(self.state), "rng": pack_rng_state()}
         folder, keep = self.folder.checkpoints, self.config.keep_last
-        save_checkpoint(folder, self.state.step, self.optimizer.tensors(), saved, keep_last=keep)
+        save_checkpoint(folder, self.state.step, self._tensors(), saved, keep_last=keep)
         self.last_saved = self.state.step
 
     # 5. The loop -----------------------------------------------------------------------------------------------------
@@ -225,9 +239,14 @@ class Loop:
         self.engine.model.train()
         start = time.perf_counter() - self.state.seconds
         with graceful_interrupt() as interrupt, Progress(self.plan.num_steps, self.state.step, self.quiet) as progress:
+            self.interrupt = interrupt
             while not self._is_over():
                 step, begun = self.state.step + 1, time.perf_counter()
-                metrics = self.train_step(step)
+                try:
+                    metrics = self.train_step(step)
+                except AbandonedStepError:
+                    self.save()
+                    return False
                 step_seconds = time.perf_counter() - begun
                 self.state.step = step
                 self.state.num_tokens += int(metrics["num_tokens_step"])
@@ -239,14 +258,20 @@ class Loop:
                 self._record(step, metrics, step_seconds, progress)
                 if self._is_over():
                     break
-                if validated:
+                if self._is_sample_step(step, validated):
                     self._sample(step)
-                if interrupt.requested or (self.config.save_every and step % self.config.save_every == 0):
+                if interrupt.requested or self._is_save_step(step):
                     self.save()
                 if interrupt.requested:
                     return False
         self._end()
         return True
+
+    def _is_sample_step(self, step: int, validated: bool) -> bool:
+        return validated
+
+    def _is_save_step(self, step: int) -> bool:
+        return bool(self.config.save_every) and step % self.config.save_every == 0
 
     def _is_over(self) -> bool:
         return self.state.stopped_early or self.state.step >= self.plan.num_steps
@@ -255,13 +280,17 @@ class Loop:
         """Settle which weights are the result, sample from them, and save them before the model folder is written."""
         if self.state.ended:
             return
-        if self.state.stopped_early and self.state.step < self.plan.num_steps:
-            self.say(f"stopped early: no better validation loss in {self.config.patience} validations")
-        self._restore_best()
+        self._settle()
         self._sample(self.state.step)
         self.state.ended = True
         if self.config.save_every:
             self.save()
+
+    def _settle(self) -> None:
+        """Decide whose weights are the result."""
+        if self.state.stopped_early and self.state.step < self.plan.num_steps:
+            self.say(f"stopped early: no better validation loss in {self.config.patience} validations")
+        self._restore_best()
 
     def _record(self, step: int, metrics: dict[str, float], step_seconds: float, progress: Progress) -> None:
         line = {

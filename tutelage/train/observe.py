@@ -26,6 +26,10 @@ def observe(
     if method.sees == "scores":
         scores = engine.scores(batch)
         nothing = scores.new_empty(0)
-        return LossBatch(nothing, batch.sequence_index[:0], batch.tree_index, None, scores, batch.values, context)
+        return LossBatch(
+            nothing, batch.sequence_index[:0], batch.tree_index, None, scores, batch.values, context=context
+        )
     logprobs = engine.logprobs(batch).logprobs
-    return LossBatch(logprobs, batch.sequence_index, batch.tree_index, ref_logprobs, None, batch.values, context)
+    return LossBatch(
+        logprobs, batch.sequence_index, batch.tree_index, ref_logprobs, None, batch.values, batch.token_values, context
+    )

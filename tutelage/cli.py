@@ -225,12 +225,16 @@ def generate(
     model: str,
     prompts: str,
     out: Path,
+    num_samples: int = 1,
     max_new_tokens: int = 256,
     temperature: float = 0.0,
     top_p: float = 1.0,
     top_k: int = 0,
+    min_p: float = 0.0,
+    stop: tuple[str, ...] = (),
+    ignore_eos: bool = False,
     seed: int = 0,
-    batch_size: int = 16,
+    batch_size: int = 64,
     overwrite: bool = False,
     workspace: Path = WORKSPACE,
 ) -> int:
@@ -244,6 +248,8 @@ def generate(
         Data file with prompts, a text file with one a line, or `sealed`.
     out
         JSONL file to write.
+    num_samples
+        Answers to each prompt; more than one needs a temperature above 0.
     max_new_tokens
         Longest answer, in tokens.
     temperature
@@ -252,10 +258,16 @@ def generate(
         Draw only from the most probable tokens that together have this probability.
     top_k
         Draw only from this many most probable tokens; 0 = all.
+    min_p
+        Draw only tokens at least this many times as probable as the most probable one; 0 = all.
+    stop
+        Text that ends an answer and is left out of it; may be given several times.
+    ignore_eos
+        Go on to --max-new-tokens whatever the model says.
     seed
-        Seed of the draws.
+        Seed of the draws; on the CPU the batch size does not change them.
     batch_size
-        Prompts answered at once.
+        Answers sampled at once.
     overwrite
         Replace the file if it is there.
     workspace
@@ -264,8 +276,78 @@ def generate(
     from tutelage.engine.generate import Sampling
     from tutelage.verbs import generate_file
 
-    sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed=seed)
-    return generate_file(model, prompts, out, sampling, batch_size=batch_size, overwrite=overwrite, workspace=workspace)
+    sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed, min_p, stop, ignore_eos)
+    return generate_file(
+        model, prompts, out, sampling, num_samples=num_samples, batch_size=batch_size, overwrite=overwrite,
+        workspace=workspace,
+    )  # fmt: skip
+
+
+@app.command(name="best-of-n")
+def best_of_n(
+    *,
+    model: str,
+    reward: tuple[str, ...],
+    prompts: str,
+    out: Path,
+    num_samples: int = 8,
+    max_new_tokens: int = 256,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    min_reward: float | None = None,
+    ensemble_penalty: float = 0.0,
+    all_answers: Path | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    overwrite: bool = False,
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Sample N answers to each prompt and keep the best: a file to fine-tune on, and what N buys.
+
+    `tutelage best-of-n --model sft --reward rm --prompts prompts.jsonl --out best.jsonl` writes conversations that
+    `tutelage train sft --data best.jsonl` reads. It prints the mean reward of the best of 1, 2, 4 … N, with intervals.
+
+    Parameters
+    ----------
+    model
+        A starter model, a folder, a hub id or a name in the workspace.
+    reward
+        A reward model, a check by name, a judge or ./reward.py:function; several are a weighted sum.
+    prompts
+        Data file with prompts, or a text file with one a line.
+    out
+        JSONL file to write: the best answer to each prompt.
+    num_samples
+        Answers to each prompt.
+    max_new_tokens
+        Longest answer, in tokens.
+    temperature
+        Of sampling; above 0.
+    top_p
+        Draw only from the most probable tokens that together have this probability.
+    min_reward
+        Leave out prompts whose best answer has less.
+    ensemble_penalty
+        Reward of an ensemble: its members' mean, less this times their variance.
+    all_answers
+        JSONL file for every answer with its rewards.
+    seed
+        Seed of the draws.
+    batch_size
+        Answers sampled at once.
+    overwrite
+        Replace the files if they are there.
+    workspace
+        Folder that holds models/ and runs/.
+    """
+    from tutelage.best import best_of_n_file
+    from tutelage.engine.generate import Sampling
+
+    return best_of_n_file(
+        model, reward, prompts, out, Sampling(max_new_tokens, temperature, top_p, seed=seed), num_samples=num_samples,
+        min_reward=min_reward, ensemble_penalty=ensemble_penalty, all_answers=all_answers, batch_size=batch_size,
+        overwrite=overwrite, workspace=workspace,
+    )  # fmt: skip
 
 
 @app.command
@@ -275,7 +357,7 @@ def report(
     prompts: str = "sealed",
     out: Path = Path("report.html"),
     max_new_tokens: int = 256,
-    batch_size: int = 16,
+    batch_size: int = 64,
     workspace: Path = WORKSPACE,
 ) -> int:
     """Compare models before and after: one HTML page with answers side by side and measures with intervals.

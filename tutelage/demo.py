@@ -40,9 +40,7 @@ def _ask(model: str, workspace: Path) -> tuple[ModelResult, list[Answer]]:
     loaded = load_for_answers(model, workspace)
     pan = answer_prompts(loaded.model, loaded.tokenizer, [PAN], SAMPLING, name=model)
     with counting(f"{model} answers {len(prompts)} prompts", len(prompts)) as progress:
-        result = evaluate_model(
-            loaded, prompts, load_general_texts(), SAMPLING, batch_size=BATCH_SIZE, progress=progress
-        )
+        result = evaluate_model(loaded, prompts, load_general_texts(), SAMPLING, progress=progress)
     shown = {answer.prompt.id: answer for answer in result.answers}
     return result, [*pan, *(shown[name] for name in SHOWN)]
 

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
 from rich.console import Console
 
 from tutelage.data.load import load_answers
 from tutelage.data.render import render_answers
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tokens, Tree, pack, split_by_budget
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import DataError
-from tutelage.models.ensemble import read_ensemble
-from tutelage.models.find import resolve_model
 from tutelage.models.load import Loaded
 from tutelage.models.reward import load_reward_model
 from tutelage.models.template import end_of_turn_id
+from tutelage.rewards.models import member_names, score_trees
 from tutelage.stats.intervals import mean_interval
 from tutelage.stats.preference_table import preference_table
 from tutelage.stats.preferences import Judged, preference_report, rater_agreement
@@ -93,19 +91,13 @@ def score_records(
     """
     asked = [_asked(record) for record in records]
     by_member: list[list[tuple[float, ...]]] = []
-    for name in _members(model, workspace):
+    for name in member_names(model, workspace):
         loaded = load_reward_model(name, workspace=workspace, fresh_head=False)
         trees = [_tree(one, loaded, max_tokens) for one in asked]
         with counting(f"scoring with {loaded.name}", len(trees), quiet) as advance:
-            by_member.append(_scores(loaded, trees, advance))
+            by_member.append(score_trees(TreeEngine(loaded.model), trees, advance))
     rows = zip(asked, trees, zip(*by_member, strict=True), strict=True)
     return [Scored(one, tree, list(scores)) for one, tree, scores in rows]
-
-
-def _members(model: str, workspace: Path) -> list[str]:
-    path = resolve_model(model, workspace).path
-    members = read_ensemble(path) if path is not None else None
-    return [model] if members is None else [str(member) for member in members]
 
 
 def _asked(record: Record) -> Asked:
@@ -126,20 +118,6 @@ def _tree(asked: Asked, loaded: Loaded, max_tokens: int) -> Tree:
         source = asked.source
         raise DataError(problem, file=source.file if source else None, line=source.line if source else None)
     return Tree(Tokens.prompt(prompt), tuple(Tokens.completion(answer.ids) for answer in answers))
-
-
-@torch.no_grad()
-def _scores(loaded: Loaded, trees: Sequence[Tree], advance: Callable[[int], None]) -> list[tuple[float, ...]]:
-    engine = TreeEngine(loaded.model)
-    found: dict[int, tuple[float, ...]] = {}
-    for row in split_by_budget(trees, engine.row_tokens):
-        batch = pack(row, multiple=ROW_MULTIPLE).to(next(loaded.model.parameters()).device)
-        scores = engine.scores(batch).tolist()
-        for tree in row:
-            found[id(tree)] = tuple(scores[: len(tree.branches)])
-            del scores[: len(tree.branches)]
-        advance(len(row))
-    return [found[id(tree)] for tree in trees]
 
 
 def _line(one: Scored) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import datetime
 import os
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.evaluate.report import ModelResult, RunCurve, report_table, summarise, write_report
 from tutelage.evaluate.run import answer_record, evaluate_model, load_for_answers
 from tutelage.models.find import list_models, resolve_model
+from tutelage.models.load import Loaded
 from tutelage.models.weights import has_tokenizer
 from tutelage.train.progress import counting
 from tutelage.train.run_folder import RunFolder, strict_json, write_durably
+from tutelage.types import Answer, Prompt
 
 CURVES: tuple[str, ...] = ("loss", "val_loss", "learning_rate", "tokens_per_second")
 
@@ -41,7 +44,7 @@ def check_writable(out: Path, overwrite: bool) -> None:
         raise ConfigError(f"the folder {out.parent} of --out cannot be written to; choose another")
 
 
-def _check_batch_size(batch_size: int) -> None:
+def check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise ConfigError(f"--batch-size is {batch_size}; it must be at least 1")
 
@@ -57,23 +60,49 @@ def write_file(out: Path, data: bytes) -> None:
 
 
 def generate_file(
-    model: str, prompts: str, out: Path, sampling: Sampling, *, batch_size: int, overwrite: bool, workspace: Path
-) -> int:
+    model: str, prompts: str, out: Path, sampling: Sampling, *, num_samples: int, batch_size: int, overwrite: bool,
+    workspace: Path,
+) -> int:  # fmt: skip
     """Answer every prompt and write one JSON line each, all at once at the end."""
-    from tutelage.engine.answer import answer_prompts
-
     check_writable(out, overwrite)
-    _check_batch_size(batch_size)
+    check_batch_size(batch_size)
+    check_num_samples(num_samples, sampling)
     asked = load_prompts(prompts)
     loaded = load_for_answers(model, workspace)
-    with counting(f"answering with {model}", len(asked)) as progress:
-        answers = answer_prompts(
-            loaded.model, loaded.tokenizer, asked, sampling, name=model, batch_size=batch_size, progress=progress
-        )
+    answers, line = sample_answers(loaded, asked, sampling, num_samples=num_samples, batch_size=batch_size)
     write_file(out, b"".join(strict_json(answer_record(answer)) for answer in answers))
     stopped = sum(answer.stopped for answer in answers)
     print(f"wrote {out}: {len(answers)} answers, {stopped} ended by themselves")
+    print(line)
     return 0
+
+
+def check_num_samples(num_samples: int, sampling: Sampling) -> None:
+    """Raises ConfigError for a number of samples that makes no sense."""
+    if num_samples < 1:
+        raise ConfigError(f"--num-samples is {num_samples}; it must be at least 1")
+    if num_samples > 1 and sampling.temperature == 0:
+        raise ConfigError(
+            f"--num-samples is {num_samples} and --temperature 0, which gives the same answer each time; "
+            "give --temperature 1"
+        )
+
+
+def sample_answers(
+    loaded: Loaded, asked: Sequence[Prompt], sampling: Sampling, *, num_samples: int, batch_size: int
+) -> tuple[list[Answer], str]:
+    """(answers, a line that says how fast they were sampled, prompts and first kernels included)."""
+    from tutelage.engine.answer import answer_prompts
+
+    begun = time.perf_counter()
+    with counting(f"answering with {loaded.name}", len(asked) * num_samples) as progress:
+        answers = answer_prompts(
+            loaded.model, loaded.tokenizer, asked, sampling, name=loaded.name, num_samples=num_samples,
+            batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    num_tokens = sum(answer.num_tokens + answer.stopped for answer in answers)
+    return answers, f"sampled {num_tokens} tokens in {seconds:.1f} s: {num_tokens / seconds:.0f} tokens/s"
 
 
 def evaluate_models(
@@ -124,7 +153,7 @@ def report_file(
 ) -> int:
     """Evaluate the models, print the table and write the page."""
     check_writable(out, overwrite=True)
-    _check_batch_size(batch_size)
+    check_batch_size(batch_size)
     if not 1 <= len(names) <= 4:
         raise ConfigError(f"--models has {len(names)} names; give one to four")
     if len(set(names)) < len(names):

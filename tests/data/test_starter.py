@@ -10,7 +10,7 @@ import pytest
 from tutelage.data import check_file, load_conversations, load_general_texts, load_prompts
 from tutelage.data.duplicates import SealedLookup
 from tutelage.data.similarity import normalise
-from tutelage.evaluate.instructions import check_strict
+from tutelage.rewards.instructions import check_strict
 from tutelage.types import Conversation, Prompt
 
 BOILERPLATE = re.compile(

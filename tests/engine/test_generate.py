@@ -18,7 +18,6 @@ from tutelage.engine.generate import generate as sample
 from tutelage.errors import ConfigError
 
 
-
 def generate(*args: Any, **options: Any) -> list[Completion]:
     """What came of each prompt; end tokens and logprobs are looked at in test_sampler.py."""
     return [Completion(one.ids, one.stopped) for one in sample(*args, **options)]

@@ -127,7 +127,9 @@ def test_a_nucleus_wider_than_the_first_look_is_whole() -> None:
 def test_logprobs_are_those_of_the_distribution_drawn_from(family: str, options: dict[str, Any]) -> None:
     model = tiny_model(family)
     for prompt, one in zip(PROMPTS, sample(model, PROMPTS, **options), strict=True):
-        logits = model(input_ids=torch.tensor([[*prompt, *one.sampled]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+        logits = model(input_ids=torch.tensor([[*prompt, *one.sampled]]), use_cache=False).logits[
+            0, len(prompt) - 1 : -1
+        ]
         how = Sampling(**{"temperature": 1.0} | options)
         expected = restricted_logprobs(logits, how).gather(1, torch.tensor(one.sampled)[:, None]).squeeze(1)
         assert torch.allclose(torch.tensor(one.logprobs), expected, atol=2e-4)
@@ -208,7 +210,9 @@ def test_the_models_attention_is_put_back() -> None:
 def test_elsewhere_the_logprobs_are_of_the_distribution_too(options: dict[str, Any]) -> None:
     model = elsewhere()
     for prompt, one in zip(PROMPTS, sample(model, PROMPTS, **options), strict=True):
-        logits = model(input_ids=torch.tensor([[*prompt, *one.sampled]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+        logits = model(input_ids=torch.tensor([[*prompt, *one.sampled]]), use_cache=False).logits[
+            0, len(prompt) - 1 : -1
+        ]
         how = Sampling(**{"temperature": 1.0} | options)
         expected = restricted_logprobs(logits, how).gather(1, torch.tensor(one.sampled)[:, None]).squeeze(1)
         assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tutelage.data.words import words
 from tutelage.errors import DataError
 from tutelage.evaluate.measures import (
     MEASURES,
@@ -15,7 +16,6 @@ from tutelage.evaluate.measures import (
     measure_answer,
     repetition,
 )
-from tutelage.evaluate.words import words
 from tutelage.types import Answer, Message, Prompt
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)

@@ -86,7 +86,9 @@ def stream_answer(
     completion = stream(
         model, tokenizer, ids, sampling, stop_ids=stop_ids(tokenizer), pad_id=pad_id(tokenizer), emit=emit
     )
-    return Answer(Prompt(tuple(messages)), decode_answer(tokenizer, completion.ids), len(completion.ids), completion.stopped)
+    return Answer(
+        Prompt(tuple(messages)), decode_answer(tokenizer, completion.ids), len(completion.ids), completion.stopped
+    )
 
 
 def pad_id(tokenizer: Any) -> int:

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.data.words import words
 from tutelage.evaluate.endings import goes_on_past_end, is_empty, leaks_role_token, truncated
-from tutelage.evaluate.instructions import check_loose, check_strict
-from tutelage.evaluate.words import words
+from tutelage.rewards.instructions import check_loose, check_strict
 from tutelage.types import Answer, Prompt
 
 NGRAM_WORDS = 4

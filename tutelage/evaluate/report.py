@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from tutelage.data.words import words
 from tutelage.errors import TutelageError
 from tutelage.evaluate.charts import RunCurve, draw_curves, draw_intervals
-from tutelage.evaluate.instructions import check_loose, check_strict, describe_check
 from tutelage.evaluate.markdown import clean_text, render_markdown
 from tutelage.evaluate.measures import LOOP_WORDS, measure_answer
 from tutelage.evaluate.summary import ModelResult, Row, aligned_answers, summarise
@@ -39,7 +39,7 @@ from tutelage.evaluate.wording import (
     sample_size_note,
     undecided_labels,
 )
-from tutelage.evaluate.words import words
+from tutelage.rewards.instructions import check_loose, check_strict, describe_check
 from tutelage.types import Answer, Prompt
 
 if TYPE_CHECKING:

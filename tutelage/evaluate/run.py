@@ -41,7 +41,7 @@ def evaluate_model(
     general_texts: Sequence[str],
     sampling: Sampling,
     *,
-    batch_size: int = 16,
+    batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> ModelResult:
     """Answers to all prompts; likelihoods of references where every prompt has one, and of general texts if given."""

@@ -198,7 +198,9 @@ class GroupMethod(PolicyMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.group_size < 2:
-            raise ConfigError(f"--group-size is {self.group_size}; answers are compared with each other, so give 2 or more")
+            raise ConfigError(
+                f"--group-size is {self.group_size}; answers are compared with each other, so give 2 or more"
+            )
 
 
 def log_or_lowest(x: float) -> float:

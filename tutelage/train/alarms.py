@@ -123,7 +123,9 @@ def answers_unscored(history: History) -> str | None:
     recent = list(history)[-RECENT:]
     shares = [_unscored_share(line) for line in recent if line.get("num_unscored") is not None]
     if len(shares) == RECENT and statistics.fmean(shares) > 0.2:
-        return f"{statistics.fmean(shares):.0%} of the answers could not be scored; look at the reward and at the prompts"
+        return (
+            f"{statistics.fmean(shares):.0%} of the answers could not be scored; look at the reward and at the prompts"
+        )
     return None
 
 

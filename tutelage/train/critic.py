@@ -115,9 +115,7 @@ class PretrainingMix:
     batch: int
     seed: int
 
-    def accumulate(
-        self, engine: TreeEngine, optimizer: MasterAdamW, step: int, number: int, weight: float
-    ) -> float:
+    def accumulate(self, engine: TreeEngine, optimizer: MasterAdamW, step: int, number: int, weight: float) -> float:
         """Add the gradient of γ times the mean NLL per token, times the update's weight; returns its norm, undone of it.
 
         The update divides by that weight. Must come before any other gradient of the update.

@@ -22,7 +22,7 @@ class Progress:
         self.num_steps, self.start_step, self.quiet = num_steps, start_step, quiet
         self._begun = self._last_line = time.monotonic()
         self._bar: Any = None
-        self._loss: float | None = None
+        self._shown: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         if not self.quiet and sys.stderr.isatty():
@@ -39,16 +39,24 @@ class Progress:
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show a step. The loss shown is smoothed; metrics.jsonl has the exact one."""
-        self._loss = metrics["loss"] if self._loss is None else 0.8 * self._loss + 0.2 * metrics["loss"]
+        text = self._smoothed(metrics)
         speed = f"{metrics['tokens_per_second']:.0f} tokens/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, loss=f"loss {self._loss:.3f}", speed=speed)
+            self._bar.update(self._task, completed=step, loss=text, speed=speed)
         elif not self.quiet and self._line_is_due(step):
             left = (time.monotonic() - self._begun) / (step - self.start_step) * (self.num_steps - step)
-            print(
-                f"step {step}/{self.num_steps}  loss {self._loss:.3f}  {speed}  {_duration(left)} left",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            print(f"step {step}/{self.num_steps}  {text}  {speed}  {_duration(left)} left", file=sys.stderr, flush=True)
+
+    def _smoothed(self, metrics: Mapping[str, float]) -> str:
+        """The loss, or what says more of a method that samples."""
+        wanted = ("reward", "kl", "length") if "reward" in metrics else ("loss",)
+        names = [name for name in wanted if name in metrics]
+        for name in names:
+            before = self._shown.get(name, metrics[name])
+            self._shown[name] = 0.8 * before + 0.2 * metrics[name]
+        return "  ".join(
+            f"{name} {self._shown[name]:.3g}" if name != "loss" else f"loss {self._shown[name]:.3f}" for name in names
+        )
 
     def _line_is_due(self, step: int) -> bool:
         now = time.monotonic()

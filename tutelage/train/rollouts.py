@@ -100,9 +100,7 @@ class Group:
         """The prompt and its answers, with the sampler's logprobs of each token."""
         branches = tuple(Tokens.completion(one.completion.sampled) for one in self.scored)
         logprobs = [logprob for one in self.scored for logprob in one.completion.logprobs]
-        return Tree(
-            Tokens.prompt(self.item.ids), branches, token_values={"rollout_logprobs": torch.tensor(logprobs)}
-        )
+        return Tree(Tokens.prompt(self.item.ids), branches, token_values={"rollout_logprobs": torch.tensor(logprobs)})
 
 
 @dataclass
@@ -151,9 +149,7 @@ class Actor:
         clock.add("sampling", begun, num_sampled)
         begun = time.perf_counter()
         answers = [
-            Answer(
-                item.prompt, decode_answer(self.tokenizer, completion.ids), len(completion.ids), completion.stopped
-            )
+            Answer(item.prompt, decode_answer(self.tokenizer, completion.ids), len(completion.ids), completion.stopped)
             for item, completion in zip(_repeated(items, size), completions, strict=True)
         ]
         judgements = self.reward.judge(answers)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.errors import DataError
-from tutelage.evaluate.instructions import CHECKS, check_loose, check_strict, describe_check
+from tutelage.rewards.instructions import CHECKS, check_loose, check_strict, describe_check
 
 THREE_BULLETS = "- salt\n- oil\n- heat"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.evaluate.words import num_sentences, words
+from tutelage.data.words import num_sentences, words
 
 
 def test_words_lose_their_punctuation_and_case():

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tutelage.data.words import num_sentences, words
 from tutelage.errors import DataError
-from tutelage.evaluate.words import num_sentences, words
 
 REGEX_MAX_CHARS = 10_000
 
@@ -168,10 +168,11 @@ def _value_problem(kind: Check, value: Any) -> str | None:
         return None if fits else f"needs a whole number of 0 or more as its value, not {value!r}"
     if not isinstance(value, str) or not value.strip():
         return f"needs a text that is not empty as its value, not {value!r}"
-    return _regex_problem(value) if kind.name == "regex" else None
+    return pattern_problem(value) if kind.name == "regex" else None
 
 
-def _regex_problem(pattern: str) -> str | None:
+def pattern_problem(pattern: str) -> str | None:
+    """What is wrong with a regular expression, as the end of a sentence; None where nothing is."""
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:

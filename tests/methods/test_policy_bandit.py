@@ -126,9 +126,9 @@ def test_a_wrong_sign_is_far_away(name: str) -> None:
 def test_grpo_rests_where_each_prompts_spread_is_its_unit() -> None:
     """Dividing by a group's standard deviation changes the optimum: prompts of little spread get as far as others.
 
-    With rewards of a prompt made ten times smaller the regularised optimum hardly leaves the reference there; GRPO moves
-    about as far as before, and away from the optimum. Without the division the rest is small but not nothing: KL as a
-    loss of each token does not see that the first token decides which KL the second one costs.
+    With rewards of a prompt made ten times smaller the regularised optimum hardly leaves the reference there; GRPO
+    moves about as far as before, and away from the optimum. Without the division the rest is small but not nothing: KL
+    as a loss of each token does not see that the first token decides which KL the second one costs.
     """
     scaled = REWARDS * torch.tensor([[1.0], [0.1]], dtype=torch.float64)
     optimum = (REFERENCE + scaled / BETA).log_softmax(-1)
@@ -137,7 +137,8 @@ def test_grpo_rests_where_each_prompts_spread_is_its_unit() -> None:
     divided = World("grpo", rewards=scaled, **options).train(400, 2.0)
     assert kl(without, optimum) < 5e-3
     assert kl(divided, optimum) > 0.1
-    assert kl(without[1:], REFERENCE[1:]) < 0.02 < 0.3 < kl(divided[1:], REFERENCE[1:])
+    assert kl(without[1:], REFERENCE[1:]) < 0.02
+    assert kl(divided[1:], REFERENCE[1:]) > 0.3
 
 
 @pytest.mark.parametrize("estimator", ["k2", "k3"])

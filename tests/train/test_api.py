@@ -139,7 +139,7 @@ def test_going_on_from_python(tmp_path: Path, tiny_llama: Path, monkeypatch: pyt
         ({"lora": {"range": 2}}, "train(\"sft\"): unknown key 'lora.range'; did you mean 'lora.rank'?"),
         ({"epochs": "two"}, "train(\"sft\"): 'epochs' is 'two'; it must be a whole number"),
         ({"model": None}, "train(\"sft\"): 'model' is missing; give --model"),
-        ({"data": None}, "train(\"sft\"): 'data' is missing; give --data"),
+        ({"data": None}, "--data is missing; give a data file, or `starter`"),
     ],
 )
 def test_mistakes_in_a_call(options: dict[str, Any], message: str) -> None:

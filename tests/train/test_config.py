@@ -15,6 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
+from tutelage.methods.registry import find_method
 from tutelage.methods.sft import SFT
 from tutelage.models.adapt import LoraConfig
 from tutelage.train.config import TrainConfig, build_config, dotted, flatten, known_keys
@@ -43,7 +44,7 @@ def test_only_model_data_and_out_must_be_given() -> None:
     assert config.lora == LoraConfig(rank=0)
 
 
-@pytest.mark.parametrize("name", ["model", "data", "out"])
+@pytest.mark.parametrize("name", ["model", "out"])
 def test_a_missing_one_is_named(name: str) -> None:
     values = {key: value for key, value in NEEDED.items() if key != name}
     with pytest.raises(ConfigError) as caught:
@@ -196,7 +197,9 @@ def test_recipes_are_configs(name: str) -> None:
 def test_the_first_recipe_names_every_option_with_its_default() -> None:
     values = dotted(yaml.safe_load((ROOT / "recipes" / "sft.yaml").read_text(encoding="utf-8")))
     assert known_keys(TrainConfig).keys() - values.keys() == {"model", "data", "out", "resume"}
-    assert values.pop("epochs") == SFT.epochs  # the method's own default, written out
+    # The method's own defaults, written out.
+    assert values.pop("epochs") == SFT.epochs
+    assert values.pop("save_every") == find_method("sft").save_every == TrainConfig("m", "o").checkpoint_every
     assert build_config(NEEDED | values) == build_config(NEEDED)
 
 

@@ -36,7 +36,7 @@ def ends_with_text(tokenizer: Any, stop: Sequence[str]) -> Callable[[Sequence[in
     """What says of sampled ids whether their newest token has completed a stop text; None where there are none."""
     if not stop:
         return None
-    # A text of n characters has at most n tokens of at least a character each; a character may have a few bytes' tokens.
+    # A text of n characters has at most 4n tokens, since a character has at most four bytes.
     tail = 4 * max(map(len, stop)) + 4
 
     def ends(ids: Sequence[int]) -> bool:

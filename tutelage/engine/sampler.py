@@ -61,8 +61,8 @@ def why_not(model: nn.Module) -> str:
     if reason:
         return reason
     config = inner.config.get_text_config()
-    layers = [module.layer_idx for module in inner.modules() if isinstance(getattr(module, "layer_idx", None), int)]
-    if sorted(set(layers)) != list(range(int(config.num_hidden_layers))) or getattr(config, "num_kv_shared_layers", 0):
+    layers = {module.layer_idx for module in inner.modules() if isinstance(getattr(module, "layer_idx", None), int)}
+    if layers != set(range(int(config.num_hidden_layers))) or getattr(config, "num_kv_shared_layers", None):
         return f"{type(inner).__name__} does not keep keys and values a layer each"
     return ""
 
@@ -158,7 +158,9 @@ class Sampler:
         self.prompts |= {prompt: [] for prompt in prompts if len(prompt) == 1}
         if not longer:
             return
-        segments, ids, positions = [], [], []
+        segments: list[Segment] = []
+        ids: list[int] = []
+        positions: list[int] = []
         for prompt in longer:
             segments.append(Segment(len(ids), len(ids) + len(prompt) - 1, -1, 0))
             ids += prompt[:-1]
@@ -202,7 +204,7 @@ class Sampler:
             logits = (logits / self.head.softcap).tanh_().mul_(self.head.softcap)
         return logits
 
-    # 4. Leaving: the last slot takes the place of one that has ended ----------------------------------------------------
+    # 4. Leaving: the last slot takes the place of one that has ended -------------------------------------------------
     def _leave(self, active: list[Growing], slots: Slots, done: Callable[[Growing], None]) -> None:
         for place in range(len(active) - 1, -1, -1):
             one = active[place]

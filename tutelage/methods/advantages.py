@@ -68,7 +68,7 @@ def gae(
 
 
 def whiten(values: Tensor, *, shift_mean: bool = True, eps: float = 1e-8) -> Tensor:
-    """Divide by the standard deviation (Bessel's); the mean becomes 0, or stays what it was. One value stays as it is."""
+    """Divide by the standard deviation (Bessel's); the mean becomes 0, or stays. A single value has no deviation."""
     if values.numel() < 2:
         return values - values.mean() if shift_mean else values
     mean = values.mean()

@@ -103,7 +103,7 @@ class PolicyMethod(ABC):
     ensemble_penalty: float = 0.0
     """Reward of an ensemble: its members' mean, less this times their variance."""
     mismatch: Literal["ignore", "truncate", "mask"] = "ignore"
-    """Correct for the sampler's logprobs differing from the trainer's: weights cut at --mismatch-cap, or 0 outside it."""
+    """Weigh tokens by trainer over sampler probability: cut at --mismatch-cap, or 0 outside of it."""
     mismatch_cap: float = 2.0
     """Largest weight; with `mask` the smallest is its inverse."""
     sampling_batch: int = 64
@@ -119,13 +119,13 @@ class PolicyMethod(ABC):
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least {lowest}")
         check_positive(temperature=self.temperature, mismatch_cap=self.mismatch_cap)
         check_not_negative(
-            kl_coef=self.kl_coef, clip_low=self.clip_low, clip_high=self.clip_high, ensemble_penalty=self.ensemble_penalty,
-            missing_end_penalty=self.missing_end_penalty,
+            kl_coef=self.kl_coef, clip_low=self.clip_low, clip_high=self.clip_high,
+            ensemble_penalty=self.ensemble_penalty, missing_end_penalty=self.missing_end_penalty,
         )  # fmt: skip
         if self.minibatches > self.prompts_per_step:
             raise ConfigError(
-                f"--minibatches is {self.minibatches} and --prompts-per-step {self.prompts_per_step}; a minibatch needs "
-                "at least one prompt"
+                f"--minibatches is {self.minibatches} and --prompts-per-step {self.prompts_per_step}; a minibatch "
+                "needs at least one prompt"
             )
 
     @property

@@ -21,8 +21,9 @@ SHOWN_CHARS = 80
 class Reward(Protocol):
     """Scores answers; larger is better."""
 
-    name: str
-    """What metrics call it."""
+    @property
+    def name(self) -> str:
+        """What metrics call it."""
 
     def score(self, answers: Sequence[Answer]) -> list[float | None]:
         """A number for each answer, None where it cannot be scored."""

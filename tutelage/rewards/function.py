@@ -59,7 +59,7 @@ def load_function(text: str) -> Callable[..., Any]:
     if not callable(found):
         there = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
         raise ConfigError(f"--reward {text}: {path} has no function '{name}'; it has: {', '.join(there) or 'none'}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _run(path: Path, text: str) -> Any:

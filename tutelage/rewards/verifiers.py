@@ -41,8 +41,10 @@ _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}")
 
 
 def final_answer(text: str) -> str | None:
-    """What a text gives as its answer: the last `\\boxed{…}`, else after the last `####`, else after the last "the answer
-    is", else its last number; None where there is none of them."""
+    """What a text gives as its answer; None where there is nothing like one.
+
+    The last `\\boxed{…}`, else what follows the last `####`, else the last "the answer is", else the last number.
+    """
     if (boxed := _last_boxed(text)) is not None:
         return boxed
     for pattern in (_HASHES, _SAID):
@@ -67,7 +69,7 @@ def _last_boxed(text: str) -> str | None:
 
 
 def as_number(text: str) -> Fraction | None:
-    """The exact number in a text such as `$1,234.50`, `3/4`, `\\frac{3}{4}`, `25%`, `12 apples`; None for no single one."""
+    """The exact number in `$1,234.50`, `3/4`, `\\frac{3}{4}`, `25%` or `12 apples`; None for none or several."""
     plain = _FRACTION.sub(r"(\1)/(\2)", text).replace("\\$", "").replace("\\%", "%").replace("\u2212", "-")
     plain = re.sub(r"[$€£()\s*]|\\[,!;]|\\text\{[^}]*\}", lambda m: " " if m[0].isspace() else "", plain).strip()
     found = [number for number in _NUMBERS.findall(plain) if number.strip("-")]
@@ -162,7 +164,7 @@ def _length(target: str) -> Callable[[Answer], float | None]:
 
 
 def _overlong(argument: str) -> Callable[[Answer], float | None]:
-    """0 up to `longest − buffer` tokens, then evenly down to −1 at `longest` and beyond (Yu et al. 2025, equation 13)."""
+    """0 up to `longest − buffer` tokens, then evenly down to −1 at `longest` (Yu et al. 2025, equation 13)."""
     longest_text, _, buffer_text = argument.partition(":")
     longest, buffer = _whole("overlong", longest_text), _whole("overlong", buffer_text)
     if buffer > longest:

@@ -24,6 +24,8 @@ TREND = 20
 """Steps over which a rise of the reward is looked at."""
 ANY = "any"
 
+_CALM = "lower --learning-rate or raise --kl-coef"
+
 History = Sequence[Mapping[str, Any]]
 
 
@@ -54,7 +56,7 @@ def kl_runaway(history: History) -> str | None:
         return None
     now, before = statistics.fmean(values[-RECENT:]), statistics.fmean(values[-RECENT - 10 : -RECENT])
     if now > 5 and now > 3 * max(before, 0.0):
-        return f"KL is {now:.1f} nats an answer, {before:.1f} over the steps before; lower --learning-rate or raise --kl-coef"
+        return f"KL is {now:.1f} nats an answer, {before:.1f} over the steps before; {_CALM}"
     return None
 
 
@@ -76,8 +78,8 @@ def length_explains_reward(history: History) -> str | None:
     explained = statistics.fmean(_series(lines, "length_reward_slope")) * growth
     if rise > 2 * noise and growth > 0 and explained >= 0.8 * rise:
         return (
-            f"the reward rose by {rise:.3g} and answers grew by {growth:.0f} tokens, which alone explain {explained:.3g}; "
-            "compare answers of equal length, or add a weight on `length` to --reward"
+            f"the reward rose by {rise:.3g} and answers grew by {growth:.0f} tokens, which alone explain "
+            f"{explained:.3g}; compare answers of equal length, or add a weight on `length` to --reward"
         )
     return None
 
@@ -102,9 +104,6 @@ def variety_collapse(history: History) -> str | None:
     if entropy and entropy[1] > 0 and entropy[0] < 0.25 * entropy[1]:
         return f"entropy is {entropy[0]:.2f} nats a token, {entropy[1]:.2f} at the start; {_CALM}"
     return None
-
-
-_CALM = "lower --learning-rate or raise --kl-coef"
 
 
 def stop_rate_falling(history: History) -> str | None:

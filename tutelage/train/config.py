@@ -99,6 +99,11 @@ class TrainConfig:
     resume: bool = False
     """Go on with the run of this name from its newest whole checkpoint."""
 
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints, 0 for never."""
+        return 200 if self.save_every is None else self.save_every
+
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():
             value = getattr(self, name)

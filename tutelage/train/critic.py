@@ -34,7 +34,7 @@ class Critic:
     learning_rate: float
     warmup_steps: int = 0
     offset: Callable[[], float] = lambda: 0.0
-    """Added to every value: a critic made of a reward model starts from scores that the rewards have been shifted off."""
+    """Added to every value: rewards are shifted, and a critic made of a reward model starts from unshifted scores."""
 
     def values(self, batch: TreeBatch) -> Tensor:
         """`(num_targets,)` fp32, the value of the state before each trained token, differentiable."""
@@ -116,7 +116,7 @@ class PretrainingMix:
     seed: int
 
     def accumulate(self, engine: TreeEngine, optimizer: MasterAdamW, step: int, number: int, weight: float) -> float:
-        """Add the gradient of γ times the mean NLL per token, times the update's weight; returns its norm, undone of it.
+        """Add the gradient of γ times the mean NLL per token, times the update's weight; returns its norm without that.
 
         The update divides by that weight. Must come before any other gradient of the update.
         """

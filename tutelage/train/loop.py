@@ -271,7 +271,7 @@ class Loop:
         return validated
 
     def _is_save_step(self, step: int) -> bool:
-        return bool(self.config.save_every) and step % self.config.save_every == 0
+        return bool(self.config.checkpoint_every) and step % self.config.checkpoint_every == 0
 
     def _is_over(self) -> bool:
         return self.state.stopped_early or self.state.step >= self.plan.num_steps
@@ -283,7 +283,7 @@ class Loop:
         self._settle()
         self._sample(self.state.step)
         self.state.ended = True
-        if self.config.save_every:
+        if self.config.checkpoint_every:
             self.save()
 
     def _settle(self) -> None:

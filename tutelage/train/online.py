@@ -7,6 +7,7 @@ Leaves out: what is learned from an advantage (`methods`), sampling and scoring 
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -150,9 +151,10 @@ class OnlineLoop(Loop):
     def _experience(self, step: int, groups: Sequence[Group]) -> Experience:
         groups = [group for group in groups if group.scored]
         if not groups:
+            first = self.dataset.places[self.plan.records(step)[0]]
             raise TrainingError(
-                f"step {step}: none of the answers could be scored; look at the reward ({', '.join(self.method.reward)}) "
-                f"and at the prompts, e.g. {self.dataset.places[self.plan.records(step)[0]]}"
+                f"step {step}: none of the answers could be scored; look at the reward "
+                f"({', '.join(self.method.reward)}) and at the prompts, e.g. {first}"
             )
         trees = [group.tree() for group in groups]
         scored = [one for group in groups for one in group.scored]
@@ -223,7 +225,7 @@ class OnlineLoop(Loop):
 
     def _part(self, tree: Tree, rewards: list[float], tokens: Mapping[str, Tensor]) -> Part:
         bounds = np.cumsum([0, *map(len, tree.branches)]).tolist()
-        spans = [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+        spans = [slice(start, end) for start, end in itertools.pairwise(bounds)]
         all_teach = self.method.has_kl_loss or self.critic is not None
         kept = [i for i, span in enumerate(spans) if all_teach or bool(tokens["advantages"][span].any())]
         idle = [span.stop - span.start for i, span in enumerate(spans) if i not in kept]
@@ -375,7 +377,7 @@ class OnlineLoop(Loop):
             return
         from tutelage.train.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(self.folder.checkpoints, log=self.say) if self.config.save_every else None
+        checkpoint = load_checkpoint(self.folder.checkpoints, log=self.say) if self.config.checkpoint_every else None
         if checkpoint is None:
             self.say("stopped by a warning, and there is no earlier checkpoint: the weights are those of the last step")
             return

@@ -35,7 +35,8 @@ def make_online_loop(setting: Setting, folder: RunFolder) -> OnlineLoop:
     actor = Actor(model, setting.tokenizer, method, reward, config.seed)
     loop = OnlineLoop(
         config, method, setting.engine, setting.optimizer, setting.dataset, folder, setting.learning_rate,
-        take_samples=_sampler(setting) if config.num_samples else None, say=setting.say, quiet=setting.quiet, actor=actor,
+        take_samples=_sampler(setting) if config.num_samples else None, say=setting.say, quiet=setting.quiet,
+        actor=actor,
         reference=_reference(setting) if method.needs_reference else None,
         mix=_mix(setting), watch=Watch(method.stop_on),
     )  # fmt: skip
@@ -47,7 +48,7 @@ def make_online_loop(setting: Setting, folder: RunFolder) -> OnlineLoop:
 def _reference(setting: Setting) -> ReferencePolicy:
     config, method, model = setting.config, setting.method, setting.engine.model
     if config.lora.rank and method.ref_model is None:
-        return ReferencePolicy(setting.engine, model.disable_adapter)
+        return ReferencePolicy(setting.engine, model.disable_adapter)  # type: ignore[arg-type]
     load = other_engine(config, setting.tokenizer, setting.say)
     return ReferencePolicy(load(method.ref_model or config.model))
 

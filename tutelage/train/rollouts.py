@@ -138,7 +138,7 @@ class Actor:
         method, size = self.method, self.method.group_size
         sampling = Sampling(method.max_new_tokens, method.temperature, seed=self.seed)
         prompts = [item.ids for item in items for _ in range(size)]
-        # The draws of an answer depend on the run's seed, the step and its number in it: nothing to save, all to repeat.
+        # The draws depend on the run's seed, the step and an answer's number in it: nothing to save, all to repeat.
         keys = [(step << 32) + first + number for number in range(len(prompts))]
         begun = time.perf_counter()
         completions = generate(

@@ -25,7 +25,7 @@ def bytes_of_checkpoints(config: TrainConfig, path: Path, optimizer: MasterAdamW
     num_best, _ = glance(path / "best")
     done = state.get("loop", {})
     step = num_steps if done.get("ended") else done.get("step", 0)
-    to_come = _saves_to_come(config.save_every, step, num_steps)
+    to_come = _saves_to_come(config.checkpoint_every, step, num_steps)
     validations_to_come = num_steps - step if config.patience else 0
     whole = sum(tensor.nbytes for tensor in optimizer.tensors().values())
     best = sum(master.nbytes for master in optimizer.masters.values())
@@ -69,7 +69,7 @@ def _existing(folder: Path) -> Path:
 
 def _remedy(config: TrainConfig, *, has_checkpoints: bool) -> str:
     remedies = ["free some space"]
-    if has_checkpoints and config.save_every:
+    if has_checkpoints and config.checkpoint_every:
         how = "--keep-last 1 or --save-every 0" if config.keep_last > 1 else "--save-every 0"
         remedies.append(f"write fewer checkpoints ({how})")
     if not config.resume:  # a run goes on where it is

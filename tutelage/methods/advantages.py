@@ -68,9 +68,10 @@ def gae(
 
 
 def whiten(values: Tensor, *, shift_mean: bool = True, eps: float = 1e-8) -> Tensor:
-    """Divide by the standard deviation (Bessel's); the mean becomes 0, or stays. A single value has no deviation."""
-    if values.numel() < 2:
-        return values - values.mean() if shift_mean else values
+    """Divide by the standard deviation (Bessel's); the mean becomes 0, or stays. Equal values have no deviation."""
+    # The mean of equal numbers is not always that number, and what it is off by must not be blown up to a deviation.
+    if values.numel() < 2 or bool((values == values[0]).all()):
+        return torch.zeros_like(values) if shift_mean else values
     mean = values.mean()
     scaled = (values - mean) * torch.rsqrt(values.var() + eps)
     return scaled if shift_mean else scaled + mean
@@ -97,11 +98,11 @@ def less_mean_of_others(rewards: Tensor, group_index: Tensor) -> Tensor:
 
 
 def over_group_std(advantages: Tensor, group_index: Tensor, spread: Spread, eps: float) -> Tensor:
-    """Advantages (of mean 0 in each group) over the group's standard deviation plus `eps`."""
+    """Advantages (of mean 0 in each group) over the group's standard deviation plus `eps`; 0 stays 0, for eps 0 too."""
     variance, count = _group_mean(advantages.square(), group_index)
     if spread == "sample":
         variance = variance * count / (count - 1).clamp(min=1)
-    return advantages / (variance.sqrt() + eps)
+    return torch.where(advantages == 0, 0.0, advantages / (variance.sqrt() + eps))
 
 
 def has_spread(rewards: Tensor, group_index: Tensor) -> Tensor:

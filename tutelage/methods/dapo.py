@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.methods.advantages import less_group_mean, over_group_std
+from tutelage.methods.options import check_not_negative
 from tutelage.methods.policy import GroupMethod, Rollouts
 from tutelage.methods.registry import method
 
@@ -37,6 +38,7 @@ class DAPO(GroupMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_not_negative(std_eps=self.std_eps, max_refills=self.max_refills)
         if not 0 <= self.overlong_buffer <= self.max_new_tokens:
             raise ConfigError(
                 f"--overlong-buffer is {self.overlong_buffer}; it must be between 0 and --max-new-tokens, "

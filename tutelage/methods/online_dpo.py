@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from tutelage.errors import TrainingError
+from tutelage.errors import ConfigError, TrainingError
 from tutelage.methods.advantages import has_spread
 from tutelage.methods.options import check_positive
 from tutelage.methods.policy import GroupMethod, Rollouts
@@ -33,6 +33,10 @@ class OnlineDPO(GroupMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(beta=self.beta)
+        if self.kl_coef:
+            raise ConfigError(
+                f"--kl-coef is {self.kl_coef}; online-dpo holds the policy to the reference by --beta, so leave it out"
+            )
 
     @property
     def needs_reference(self) -> bool:

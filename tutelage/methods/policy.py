@@ -188,7 +188,7 @@ class PolicyMethod(ABC):
 
 _LOWEST = {
     "prompts_per_step": 1, "group_size": 1, "max_new_tokens": 1, "inner_epochs": 1, "minibatches": 1,
-    "sampling_batch": 1, "answer_every": 0,
+    "sampling_batch": 1, "answer_every": 0, "mismatch_cap": 1,
 }  # fmt: skip
 
 
@@ -210,7 +210,9 @@ def log_or_lowest(x: float) -> float:
 
 def clipped(log_ratio: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
     """max(−A·ρ, −A·clip(ρ, 1 − low, 1 + high)), elementwise."""
-    ratio = log_ratio.exp()
+    # Far above the upper clip nothing changes but the ratio, and an infinite one times a gradient of 0 would be NaN.
+    far = math.log1p(high) + 1
+    ratio = torch.where(advantages < 0, log_ratio, log_ratio.clamp(max=far)).exp()
     return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - low, 1 + high))
 
 

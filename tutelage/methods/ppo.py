@@ -72,14 +72,23 @@ class PPO(PolicyMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_not_negative(
-            kl_target=self.kl_target, vf_coef=self.vf_coef, value_clip=self.value_clip, ptx_coef=self.ptx_coef
-        )
+            kl_target=self.kl_target, vf_coef=self.vf_coef, value_clip=self.value_clip, ptx_coef=self.ptx_coef,
+            critic_warmup=self.critic_warmup,
+        )  # fmt: skip
         check_positive(kl_horizon=self.kl_horizon, ptx_batch=self.ptx_batch)
+        if self.critic_learning_rate is not None:
+            check_positive(critic_learning_rate=self.critic_learning_rate)
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{name} is {getattr(self, name)}; it must be between 0 and 1")
         if self.kl_target and not self.kl_coef:
             raise ConfigError("--kl-target moves --kl-coef, which is 0; give it a value to start from")
+        lowest = 0.2 * self.prompts_per_step * self.group_size
+        if self.kl_target and self.kl_horizon <= lowest:
+            raise ConfigError(
+                f"--kl-horizon is {self.kl_horizon}; a fifth of a step's answers is {lowest:g}, and it must be more, or "
+                "--kl-coef falls to 0 and below"
+            )
 
     def advantages(self, rollouts: Rollouts) -> Mapping[str, Tensor]:
         assert rollouts.values is not None

@@ -98,13 +98,13 @@ def _ends_with(text: str, value: str) -> bool:
 @_register("json", "is JSON", bool)
 def _json(text: str, value: bool) -> bool:
     try:
-        parsed = json.loads(text, parse_constant=_refuse_constant)
+        parsed = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return False
     return isinstance(parsed, dict | list)
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity, the JSON standard does not
 
 

@@ -66,7 +66,8 @@ def length_explains_reward(history: History) -> str | None:
     Within each step the reward is regressed on the length; the mean slope times the growth in length is what length
     alone explains (as in Singhal et al. 2023, arXiv:2310.03716).
     """
-    lines = [line for line in history if line.get("length_reward_slope") is not None][-TREND:]
+    names = ("reward", "length", "length_reward_slope")
+    lines = [line for line in history if all(_series([line], name) for name in names)][-TREND:]
     if len(lines) < TREND:
         return None
     half = TREND // 2
@@ -129,7 +130,7 @@ def answers_unscored(history: History) -> str | None:
 
 
 def _unscored_share(line: Mapping[str, Any]) -> float:
-    total = float(line["num_unscored"]) + float(line.get("num_scored", 0))
+    total = float(line["num_unscored"]) + float(line.get("num_scored") or 0)
     return float(line["num_unscored"]) / total if total else 0.0
 
 

@@ -33,6 +33,7 @@ peers:
 	.venv-peers/bin/pip install --disable-pip-version-check --quiet --requirement benchmarks/requirements-peers.txt
 
 test-peers: install peers
+	.venv-peers/bin/pip install --disable-pip-version-check --quiet --no-deps --requirement tests/peers/requirements-verl.txt
 	$(BIN)/pytest -m peers tests/peers
 
 bench: install peers

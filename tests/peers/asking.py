@@ -23,8 +23,3 @@ def ask(script: str, *jobs: dict[str, Any]) -> list[Any]:
     found: list[Any] = json.loads(result.stdout.splitlines()[-1])
     assert len(found) == len(jobs)
     return found
-
-
-def version_of(package: str) -> str:
-    code = f"from importlib.metadata import version; print(version('{package}'))"
-    return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -58,7 +58,7 @@ class Practice:
 
 OLD = -numbers(0, 1.0).abs() - 0.05
 STEP = Practice(
-    OLD, OLD + numbers(1, 0.3), OLD + numbers(2, 0.5), OLD + numbers(3, 0.4), numbers(4, 1.0), numbers(5, 1.0)
+    OLD, OLD + numbers(21, 0.4), OLD + numbers(2, 0.5), OLD + numbers(3, 0.4), numbers(4, 1.0), numbers(5, 1.0)
 )
 
 
@@ -71,23 +71,27 @@ class Found(NamedTuple):
     metrics: dict[str, float]
 
 
+def advantages(name: str, step: Practice = STEP, **options: Any) -> dict[str, Tensor]:
+    """What one of our methods makes of a step's rewards, `(num_tokens,)` each."""
+    method = find_method(name)(**options)
+    rewards, groups = torch.tensor(step.rewards, dtype=torch.float64), torch.tensor(step.groups)
+    rollouts = Rollouts(rewards, groups, step.sequence_index, step.old - step.ref, method.kl_coef, step.values)
+    return dict(method.advantages(rollouts))
+
+
 def ours(name: str, step: Practice = STEP, *, on_policy: bool = False, **options: Any) -> Found:
     """Advantages, loss and gradient of one of our methods."""
-    method = find_method(name)(**options)
-    index, groups = step.sequence_index, torch.tensor(step.groups)
-    rewards = torch.tensor(step.rewards, dtype=torch.float64)
-    rollouts = Rollouts(rewards, groups, index, step.old - step.ref, method.kl_coef, step.values)
-    tokens = {"rollout_logprobs": step.sampler, **method.advantages(rollouts)}
+    tokens = {"rollout_logprobs": step.sampler, **advantages(name, step, **options)}
     if not on_policy:
         tokens["old_logprobs"] = step.old
     logprobs = step.logprobs.clone().requires_grad_()
-    loss = method.loss(LossBatch(logprobs, index, groups, step.ref, tokens=tokens))
+    batch = LossBatch(logprobs, step.sequence_index, torch.tensor(step.groups), step.ref, tokens=tokens)
+    loss = find_method(name)(**options).loss(batch)
     (loss.total / loss.weight).backward()
     assert logprobs.grad is not None
     metrics = {key: total / weight for key, (total, weight) in loss.metrics.items()}
-    return Found(
-        tokens["advantages"].tolist(), float(loss.total.detach()) / loss.weight, logprobs.grad.tolist(), metrics
-    )
+    value = float(loss.total.detach()) / loss.weight
+    return Found(tokens["advantages"].tolist(), value, logprobs.grad.tolist(), metrics)
 
 
 def same(found: Any) -> Any:

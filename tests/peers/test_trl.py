@@ -5,34 +5,25 @@ Where the libraries differ on purpose, the difference itself is asserted.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from asking import PYTHON, ROOT, ask
 
 from tutelage.methods.registry import LossBatch, find_method
 
 pytestmark = pytest.mark.peers
 
-ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 CHOSEN, REJECTED = [-1.0, -2.5, -0.3, -4.0], [-2.0, -0.7, -1.9]
 REF_CHOSEN, REF_REJECTED = -8.9, -4.1
 
 
 def trl(*jobs: dict[str, Any]) -> list[float]:
     """What TRL's code gives for each job."""
-    if not PYTHON.exists():
-        pytest.fail(f"there is no {PYTHON.relative_to(ROOT)}; run `make test-peers`, which makes it")
-    script = Path(__file__).with_name("trl_losses.py")
-    result = subprocess.run([PYTHON, script], input=json.dumps(jobs), capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    found: list[float] = json.loads(result.stdout.splitlines()[-1])
-    return found
+    return ask("trl_losses.py", *jobs)
 
 
 def batch() -> LossBatch:

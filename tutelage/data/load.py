@@ -123,7 +123,8 @@ def load_prompts(source: PromptSource) -> list[Prompt]:
     """Prompts that wait for an answer, each with its last answer as reference where the source has one.
 
     `source` is what `load_conversations` takes, a text file with one prompt a line, `sealed` (the shipped sealed
-    prompts), or a list of strings. Raises `DataError` with file, line and field at the first bad record.
+    prompts), `compare` (the shipped comparison prompts), or a list of strings. Raises `DataError` with file, line and
+    field at the first bad record.
     """
     prompts = []
     for raw_file in _open(source):
@@ -149,6 +150,8 @@ def open_conversations(source: ConversationSource) -> list[RawFile]:
     """The opened files of a source to train on; refuses sources that hold only prompts."""
     if isinstance(source, str) and source == starter.SEALED:
         raise DataError("'sealed' names the sealed prompts, which are never trained on; 'starter' names the pairs")
+    if isinstance(source, str) and source == starter.COMPARE:
+        raise DataError("'compare' names prompts that nobody has answered; 'starter' names the pairs to learn from")
     raw_files = _open(source)
     for raw_file in raw_files:
         _refuse_plain_text(raw_file, "pairs")
@@ -157,7 +160,7 @@ def open_conversations(source: ConversationSource) -> list[RawFile]:
 
 def open_verdicts(source: VerdictSource) -> RawFile:
     """The opened file of a source of verdicts; refuses sources that hold none."""
-    if isinstance(source, str) and source in (starter.STARTER, starter.SEALED):
+    if isinstance(source, str) and source in (starter.STARTER, starter.SEALED, starter.COMPARE):
         kept = "pairs" if source == starter.STARTER else "prompts"
         raise DataError(
             f"'{source}' names shipped {kept}, which hold no verdicts; name a file of comparisons or ratings"
@@ -192,6 +195,8 @@ def _open(source: PromptSource) -> list[RawFile]:
         return starter.open_pairs()
     if source == starter.SEALED:
         return starter.open_sealed()
+    if source == starter.COMPARE:
+        return starter.open_compare()
     if isinstance(source, str) and source.startswith("hub:"):
         return [open_hub(source)]
     return [open_path(source)]

@@ -1,4 +1,5 @@
-"""The starter files that ship inside the package: pairs to train on, sealed prompts to report on, general text.
+"""The starter files that ship inside the package: pairs to train on, prompts to compare answers to, sealed prompts to
+report on, general text.
 
 Leaves out: reading them as records (`tutelage.data.load`); here they are only found and opened.
 """
@@ -14,6 +15,7 @@ from tutelage.errors import DataError
 
 STARTER = "starter"
 SEALED = "sealed"
+COMPARE = "compare"
 
 
 def open_pairs() -> list[RawFile]:
@@ -24,6 +26,11 @@ def open_pairs() -> list[RawFile]:
 def open_sealed() -> list[RawFile]:
     """The sealed prompts, which are never trained on."""
     return _open_all("sealed_")
+
+
+def open_compare() -> list[RawFile]:
+    """The comparison prompts: to sample answers for people to compare, and to learn on by reward."""
+    return _open_all("compare_")
 
 
 def open_general() -> list[RawFile]:

@@ -9,12 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Tokens of the common chat formats: <|im_start|>, <start_of_turn>, </s>, [INST], <<SYS>>, and full-width bars.
-_ROLE_TOKEN = re.compile(
-    r"<\|[\w ]{1,40}\|?>|<\w{1,40}\|>|<｜[^｜\n]{1,40}｜>|<(?:start|end)_of_(?:turn|image|text)>"
-    r"|</s>|<(?:bos|eos|pad|unk|mask)>|<unused\d{1,4}>|\[/?INST\]|<</?SYS>>",
-    re.IGNORECASE,
-)
+from tutelage.data.role_tokens import ROLE_TOKEN
+
 # The line that opens somebody's next turn: "User:", "**Question 2:**", "### Instruction".
 _NEXT_TURN = re.compile(
     r"^[ \t]*[#*_>\[( \t]{0,6}(?:(?:user|human|question|q|instruction|assistant|chatbot)"
@@ -38,14 +34,14 @@ def truncated(text: str, *, stopped: bool) -> bool:
 
 def leaks_role_token(text: str) -> bool:
     """Whether a token of a chat format stands in the text as letters."""
-    return _ROLE_TOKEN.search(text) is not None
+    return ROLE_TOKEN.search(text) is not None
 
 
 def goes_on_past_end(text: str) -> bool:
     """Whether, after something to read, a new turn opens, or a role token comes with more to read behind it."""
     first, last = _visible_span(text)
     return any(first < match.start() for match in _NEXT_TURN.finditer(text)) or any(
-        first < match.start() and match.end() <= last for match in _ROLE_TOKEN.finditer(text)
+        first < match.start() and match.end() <= last for match in ROLE_TOKEN.finditer(text)
     )
 
 
@@ -57,7 +53,7 @@ def is_empty(text: str) -> bool:
 
 def _visible_span(text: str) -> tuple[int, int]:
     """Where the first and the last readable character stand, role tokens not counting; (1, 0) when there is none."""
-    blanked = _ROLE_TOKEN.sub(lambda match: " " * len(match.group()), text)
+    blanked = ROLE_TOKEN.sub(lambda match: " " * len(match.group()), text)
     first = next((i for i, char in enumerate(blanked) if _is_visible(char)), None)
     if first is None:
         return 1, 0

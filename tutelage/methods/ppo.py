@@ -86,7 +86,7 @@ class PPO(PolicyMethod):
         lowest = 0.2 * self.prompts_per_step * self.group_size
         if self.kl_target and self.kl_horizon <= lowest:
             raise ConfigError(
-                f"--kl-horizon is {self.kl_horizon}; a fifth of a step's answers is {lowest:g}, and it must be more, or "
+                f"--kl-horizon is {self.kl_horizon}; a fifth of a step's answers is {lowest:g}; it must be more, or "
                 "--kl-coef falls to 0 and below"
             )
 

@@ -33,8 +33,8 @@ class Reward(Protocol):
 class HasSpread(Protocol):
     """A reward that also says how far its members were apart."""
 
-    def spreads(self) -> list[float | None]:
-        """Standard deviation over the members for each answer of the last `score`."""
+    def spreads(self) -> list[float | None] | None:
+        """Standard deviation over the members for each answer of the last `score`; None for a lone member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,10 @@ class RewardSum:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(part.reward.name for part in self.parts)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return tuple(part.weight for part in self.parts)
 
     @property
     def has_model(self) -> bool:

@@ -1,7 +1,7 @@
 """The final answer in a text, and whether two of them are the same.
 
-Two numbers are compared as exact fractions, so 0.50 = 1/2 and 0.33 ≠ 1/3; anything else as text without spaces and case.
-Units and signs of money or percent are left out: 12 apples = 12, 25% = 25. Leaves out algebra (x + 1 is not 1 + x),
+Two numbers are compared as exact fractions, so 0.50 = 1/2 and 0.33 ≠ 1/3; anything else as text, spaces and case aside.
+Units and signs of money or percent do not count: 12 apples = 12, 25% = 25. Leaves out algebra (x + 1 is not 1 + x),
 powers of ten and roots, which are compared as text.
 """
 
@@ -11,8 +11,8 @@ import re
 from fractions import Fraction
 
 _BOXED = "\\boxed{"
-_HASHES = re.compile(r"####[ \t]*([^\n]*)")
-_SAID = re.compile(r"\banswer\W{0,4}(?:is\b|[:=])[\s:=*]*([^\n]+)", re.IGNORECASE)
+_HASHES = re.compile(r"####[ \t]*")
+_SAID = re.compile(r"\banswer\W{0,4}(?:is\b|[:=])[\s:=*]*", re.IGNORECASE)
 _AFTERWARDS = re.compile(r"(?:[.!?](?=\s|$)|,?\s(?:because|since|which|where|as|so)\b).*")
 
 _DIGITS = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
@@ -37,16 +37,16 @@ _REWRITES = tuple(
     )
 )
 _VARIABLE = re.compile(r"\d\s*[xyzni](?![A-Za-z])|(?<![A-Za-z])[xyzn]\s*[-+*/^]")
-_NOT_A_NUMBER = re.compile(r"[\\^+*/!<>≤≥√π±]")
+_NOT_A_NUMBER = re.compile(r"[\\^+*/!<>≤≥√π±\d]")
 
 
 def final_answer(text: str) -> str | None:
     """What a text gives as its answer; None where the text is blank.
 
-    The last `\\boxed{…}`, else what follows the last `####`, else the last "answer is" or "answer:" up to the end of its
-    sentence, else the whole text where it is a number or has fewer than two words, else its last number.
+    The last `\\boxed{…}`, else what follows the last `####`, else the last "answer is" or "answer:" up to the end of
+    its sentence, else the whole text where it is a number or has fewer than two words, else its last number.
     """
-    for marked in (_last_boxed(text), _last(_HASHES, text), _AFTERWARDS.sub("", _last(_SAID, text))):
+    for marked in (_last_boxed(text), _behind(_HASHES, text), _AFTERWARDS.sub("", _behind(_SAID, text))):
         if marked.strip(" *"):
             return marked.strip(" *")
     whole = text.strip()
@@ -56,9 +56,10 @@ def final_answer(text: str) -> str | None:
     return numbers[-1] if numbers else whole
 
 
-def _last(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.findall(text)
-    return str(found[-1]).strip() if found else ""
+def _behind(mark: re.Pattern[str], text: str) -> str:
+    """The rest of the line behind the last such mark that has any; empty where there is none."""
+    lines = [text[match.end() :].partition("\n")[0].strip() for match in mark.finditer(text)]
+    return next((line for line in reversed(lines) if line), "")
 
 
 def _last_boxed(text: str) -> str:
@@ -80,7 +81,7 @@ def is_boxed(text: str) -> bool:
 
 
 def as_number(text: str) -> Fraction | None:
-    """The exact number that a text is, such as `$1,234.50`, `3/4`, `x = 3`, `\\frac{3}{4}`, `2 1/2`, `25%`, `12 apples`.
+    """The exact number that a text is, such as `$1,234.50`, `x = 3/4`, `\\frac{3}{4}`, `2 1/2`, `25%` or `12 apples`.
 
     None for none or several, and for a number that something is done with, such as `2x`, `x/2`, `\\sqrt{3}`.
     """

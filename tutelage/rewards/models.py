@@ -101,22 +101,22 @@ class ModelReward:
         columns = [member.score(answers) for member in self.members]
         rows = [[score for score in row if score is not None] for row in zip(*columns, strict=True)]
         whole = [row if len(row) == len(self.members) else None for row in rows]
-        self._spreads = [None if row is None or len(row) < 2 else statistics.pstdev(row) for row in whole]
+        self._spreads = [None if row is None else statistics.pstdev(row) for row in whole]
         return [None if row is None else self._together(row) for row in whole]
 
     def _together(self, row: list[float]) -> float:
         return statistics.fmean(row) - self.penalty * (statistics.pvariance(row) if len(row) > 1 else 0.0)
 
-    def spreads(self) -> list[float | None]:
-        return self._spreads
+    def spreads(self) -> list[float | None] | None:
+        return self._spreads if len(self.members) > 1 else None
 
 
 def load_model_reward(
-    name: str, workspace: Path, penalty: float, say: Callable[[str], None], metric: str
+    name: str, workspace: Path, penalty: float, say: Callable[[str], None], metric: str, device: str | None = None
 ) -> ModelReward:
     """Load every member into memory. Raises ModelError for what is no reward model."""
     members = []
     for member in member_names(name, workspace):
-        loaded = load_reward_model(member, workspace=workspace, fresh_head=False, progress=say)
+        loaded = load_reward_model(member, workspace=workspace, device=device, fresh_head=False, progress=say)
         members.append(Scorer(loaded, TreeEngine(loaded.model.requires_grad_(False).eval())))
     return ModelReward(metric, members, penalty)

@@ -68,7 +68,7 @@ def _check_keywords(schema: dict[str, Any], file: str) -> None:
                 "put it under $defs and refer to it as #/$defs/NAME"
             )
         if key == "pattern" and (problem := pattern_problem(value)):
-            raise ConfigError(f"--reward json-schema: {file} {problem}")
+            raise ConfigError(f"--reward json-schema: {file}: 'pattern' {problem}")
 
 
 def _keywords(node: Any) -> Iterator[tuple[str, str]]:

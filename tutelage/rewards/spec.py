@@ -7,20 +7,25 @@ until a model is loaded, so mistakes are found at once.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tutelage.errors import ConfigError
-from tutelage.models.find import resolve_model
+from tutelage.errors import ConfigError, ModelError
+from tutelage.models.ensemble import read_ensemble
+from tutelage.models.find import kind_of, resolve_model
 from tutelage.rewards.base import Part, Reward, RewardSum
-from tutelage.rewards.function import FunctionReward, check_signature, is_function, load_function
-from tutelage.rewards.judge import JudgeReward, read_judge
+from tutelage.rewards.function import FunctionReward, is_function, load_function, what_it_takes
+from tutelage.rewards.judge import JudgeReward
+from tutelage.rewards.judge_file import read_judge
 from tutelage.rewards.verifiers import VERIFIERS, make_verifier
 
-_WEIGHT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf|nan)\s*\*\s*", re.IGNORECASE)
+_NUMBER = r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|inf(?:inity)?|nan)"
+_WEIGHT = re.compile(rf"\s*({_NUMBER})\s*\*\s*", re.IGNORECASE)
 JUDGE = "judge"
 
 
@@ -34,10 +39,10 @@ class Spec(NamedTuple):
     @property
     def kind(self) -> str:
         """verifier, judge, function or model."""
-        if is_function(self.text):
-            return "function"
         name = self.text.partition(":")[0]
-        return "verifier" if name in VERIFIERS else "judge" if name == JUDGE else "model"
+        if name in VERIFIERS:
+            return "verifier"
+        return "judge" if name == JUDGE else "function" if is_function(self.text) else "model"
 
     @property
     def metric(self) -> str:
@@ -45,7 +50,7 @@ class Spec(NamedTuple):
         if self.kind == "function":
             file, _, name = self.text.rpartition(":")
             return f"{Path(file).name}:{name}"
-        return self.text if self.kind == "model" else self.text.partition(":")[0]
+        return (Path(self.text).name or self.text) if self.kind == "model" else self.text.partition(":")[0]
 
 
 def parse_specs(texts: Sequence[str]) -> list[Spec]:
@@ -77,15 +82,18 @@ def check_reward(texts: Sequence[str], workspace: Path) -> None:
 
 
 def make_reward(
-    texts: Sequence[str], *, workspace: Path, ensemble_penalty: float = 0.0, say: Callable[[str], None] = lambda _: None
-) -> RewardSum:
-    """The sum that `--reward` asks for, its models in memory."""
+    texts: Sequence[str], *, workspace: Path, ensemble_penalty: float = 0.0,
+    say: Callable[[str], None] = lambda _: None, device: str | None = None,
+) -> RewardSum:  # fmt: skip
+    """The sum that `--reward` asks for, its models in memory. Raises ConfigError or ModelError."""
+    if not (math.isfinite(ensemble_penalty) and ensemble_penalty >= 0):
+        raise ConfigError(f"--ensemble-penalty is {ensemble_penalty:g}; it must be 0 or more")
     specs = parse_specs(texts)
-    parts, used = [], dict[str, int]()
-    for spec in specs:
-        used[spec.metric] = used.get(spec.metric, 0) + 1
-        metric = spec.metric if used[spec.metric] == 1 else f"{spec.metric}-{used[spec.metric]}"
-        parts.append(Part(_make(spec, metric, workspace, ensemble_penalty, say), spec.weight))
+    make_model = partial(_make_model, workspace=workspace, penalty=ensemble_penalty, say=say, device=device)
+    parts = []
+    for spec, metric in zip(specs, _distinct([spec.metric for spec in specs]), strict=True):
+        make = make_model if spec.kind == "model" else _make_light
+        parts.append(Part(make(spec, metric), spec.weight))
     models = [spec.text for spec in specs if spec.kind == "model"]
     return RewardSum(tuple(parts), _first_member(models[0], workspace) if models else None)
 
@@ -96,19 +104,28 @@ def _first_member(model: str, workspace: Path) -> str:
     return member_names(model, workspace)[0]
 
 
-def _make(spec: Spec, metric: str, workspace: Path, penalty: float, say: Callable[[str], None]) -> Reward:
-    if spec.kind != "model":
-        return _make_light(spec, metric)
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, those that stand there already with -2, -3 … behind them."""
+    found: list[str] = []
+    for name in names:
+        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+        found.append(next(one for one in numbered if one not in found))
+    return found
+
+
+def _make_model(
+    spec: Spec, metric: str, *, workspace: Path, penalty: float, say: Callable[[str], None], device: str | None
+) -> Reward:
     from tutelage.rewards.models import load_model_reward
 
     _check_model(spec.text, workspace)
-    return load_model_reward(spec.text, workspace, penalty, say, metric)
+    return load_model_reward(spec.text, workspace, penalty, say, metric, device)
 
 
 def _make_light(spec: Spec, metric: str) -> Reward:
     if spec.kind == "function":
         function = load_function(spec.text)
-        check_signature(function, metric)
+        what_it_takes(function, metric)
         return FunctionReward(metric, function)
     name, colon, argument = spec.text.partition(":")
     if spec.kind == "judge":
@@ -120,13 +137,16 @@ def _make_light(spec: Spec, metric: str) -> Reward:
 
 
 def _check_model(name: str, workspace: Path) -> None:
-    """A name that is no model is more likely a misspelt check than a missing model."""
-    from tutelage.errors import ModelError
-
+    """A name that is no model is more likely a misspelt check than a missing model; a language model has no scores."""
     try:
-        resolve_model(name, workspace)
+        resolved = resolve_model(name, workspace)
     except ModelError as error:
         known = [*VERIFIERS, JUDGE]
         near = difflib.get_close_matches(name.partition(":")[0], known, n=1, cutoff=0.6)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ConfigError(f"--reward {name}: {hint}Checks are: {', '.join(known)}; as a model: {error}") from error
+    members = read_ensemble(resolved.path) if resolved.path is not None else None
+    folders = members or ([resolved.path] if resolved.path is not None else [])
+    kinds = {kind_of(folder) for folder in folders} | ({"language model"} if resolved.origin == "starter" else set())
+    if kinds & {"language model", "adapter"}:
+        raise ModelError(f"'{name}' is a language model, not a reward model; train one with `tutelage train reward`")

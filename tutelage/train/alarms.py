@@ -119,19 +119,14 @@ def stop_rate_falling(history: History) -> str | None:
 
 
 def answers_unscored(history: History) -> str | None:
-    """More than a fifth of the answers could not be scored."""
-    recent = list(history)[-RECENT:]
-    shares = [_unscored_share(line) for line in recent if line.get("num_unscored") is not None]
-    if len(shares) == RECENT and statistics.fmean(shares) > 0.2:
-        return (
-            f"{statistics.fmean(shares):.0%} of the answers could not be scored; look at the reward and at the prompts"
-        )
+    """More than a fifth of the answers of the recent steps could not be scored."""
+    recent = [line for line in list(history)[-RECENT:] if _series([line], "num_unscored")]
+    num_unscored = sum(_series(recent, "num_unscored"))
+    num_answers = num_unscored + sum(_series(recent, "num_scored"))
+    if len(recent) == RECENT and num_unscored > 0.2 * num_answers:
+        share = num_unscored / num_answers
+        return f"{share:.0%} of the answers could not be scored; look at the reward and at the prompts"
     return None
-
-
-def _unscored_share(line: Mapping[str, Any]) -> float:
-    total = float(line["num_unscored"]) + float(line.get("num_scored") or 0)
-    return float(line["num_unscored"]) / total if total else 0.0
 
 
 RULES: dict[str, Callable[[History], str | None]] = {

@@ -34,7 +34,7 @@ peers:
 
 test-peers: install peers
 	.venv-peers/bin/pip install --disable-pip-version-check --quiet --no-deps --requirement tests/peers/requirements-verl.txt
-	$(BIN)/pytest -m peers tests/peers
+	$(BIN)/pytest -n 2 -m peers tests/peers
 
 bench: install peers
 	$(BIN)/python benchmarks/startup.py

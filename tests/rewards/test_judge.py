@@ -45,18 +45,18 @@ class Endpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with endpoint.lock:
                     number = len(endpoint.asked)
-                    endpoint.asked.append(json.loads(body))
+                    endpoint.asked.append(self.body)
                     endpoint.headers.append(dict(self.headers))
                     endpoint.paths.append(self.path)
                     endpoint.times.append(time.monotonic())
                     endpoint.at_once += 1
                     endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
-                    say = endpoint.replies[min(number, len(endpoint.replies) - 1)]
+                    answer = endpoint.replies[min(number, len(endpoint.replies) - 1)]
                 try:
-                    say(self)
+                    answer(self)
                 except OSError:
                     pass  # the judge no longer waits
                 finally:
@@ -120,11 +120,11 @@ def down(endpoint: Endpoint, *texts: str, **options: Any) -> str:
 
 def test_a_score_comes_back_in_the_answers_order(endpoint):
     def by_text(handler):
-        said = endpoint.asked[-1]["messages"][1]["content"]  # one call at a time
+        said = handler.body["messages"][1]["content"]
         say(200, reply(json.dumps({"score": int(re.search(r"number (\d)", said)[1])})))(handler)
 
     endpoint.replies = [by_text]
-    assert judge(endpoint, "number 3", "number 1", "number 8", concurrency=1) == [3.0, 1.0, 8.0]
+    assert judge(endpoint, "number 3", "number 1", "number 8") == [3.0, 1.0, 8.0]
     assert JudgeReward("judge", config(endpoint.url)).score([]) == []
     assert endpoint.paths == ["/v1/chat/completions"] * 3
 
@@ -211,6 +211,13 @@ def test_a_body_that_is_no_completion_has_no_score(body):
     assert read_score(config(), body) is None
 
 
+def test_the_scale_is_the_files():
+    worst, best = config(scale_min=-2, scale_max=-1), config(scale_min=2, scale_max=5)
+    for setting, inside, outside in ((worst, (-2, -1.5, -1), (0, -2.1)), (best, (2, 5), (1.9, 5.1))):
+        assert [read_score(setting, reply(json.dumps({"score": n}))) for n in inside] == list(inside)
+        assert [read_score(setting, reply(json.dumps({"score": n}))) for n in outside] == [None, None]
+
+
 def test_garbage_is_asked_for_again_and_then_cannot_be_scored(endpoint):
     endpoint.replies = [say(200, reply("seven")), say(200, reply('{"score": 70}')), say(200, GOOD)]
     assert judge(endpoint) == [7.0]
@@ -292,9 +299,13 @@ def test_when_one_answer_fails_for_good_the_others_are_not_asked(endpoint):
 
 
 def test_when_one_answer_fails_for_good_nobody_goes_on_waiting(endpoint):
-    endpoint.replies = [say(503, Retry_After="50"), say(400)]
+    def by_text(handler):
+        waits = "the first" in handler.body["messages"][1]["content"]
+        (say(503, Retry_After="50") if waits else say(400))(handler)
+
+    endpoint.replies = [by_text]
     begun = time.monotonic()
-    assert "HTTP 400" in down(endpoint, "a", "b", concurrency=2)
+    assert "HTTP 400" in down(endpoint, "the first", "the second", concurrency=2)
     assert time.monotonic() - begun < 10
 
 

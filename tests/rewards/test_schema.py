@@ -74,6 +74,15 @@ def test_a_reference_out_of_the_file_is_refused_at_the_start(written, reference)
     )
 
 
+def test_every_way_to_refer_elsewhere_is_refused(written):
+    assert "refers to 'http://127.0.0.1:9/x'" in refused(written({"$dynamicRef": "http://127.0.0.1:9/x"}))
+    inner = {"$id": "http://127.0.0.1:9/y", "$ref": "#/$defs/a"}
+    message = "--reward json-schema: FILE has an $id inside it ('http://127.0.0.1:9/y'); leave it out"
+    assert refused(written({"$defs": {"a": {"type": "string"}}, "items": inner})) == message
+    top = {"$id": "http://127.0.0.1:9/z", "$defs": {"a": {"type": "string"}}, "items": {"$ref": "#/$defs/a"}}
+    assert follows_schema(written(top))('["a"]')
+
+
 @pytest.mark.parametrize(
     ("schema", "message"),
     [

@@ -17,6 +17,8 @@ from tutelage.types import Prompt
 DEFAULT_WORDS = (25, 90)
 QUICK_WORDS = (5, 60)
 """For a question after one thing (who, when, how many …) and for small talk without a topic."""
+SOURCE_WORDS = (6, 90)
+"""For a prompt that brings a text to work on."""
 CATEGORY_WORDS: dict[str, tuple[int, int]] = {
     "arithmetic": (4, 50),
     "declining": (15, 60),
@@ -28,7 +30,7 @@ CATEGORY_WORDS: dict[str, tuple[int, int]] = {
     "writing": (12, 110),
 }
 """Ideal ranges for prompts that state no length, by their category."""
-WORDS_PER_NEW_STEM, MOST_NEW_STEMS = 3, 8
+WORDS_PER_NEW_STEM, MOST_NEW_STEMS, SOURCE_STEMS = 3, 8, 2
 STEM_LETTERS = 5
 
 _NUMBERS = {
@@ -72,13 +74,14 @@ you you'd you'll you're you've your yours
 """
 # What nearly any answer may say without saying anything.
 _SAYS_NOTHING = """
-actually always answer hello hey hi thanks aspect aspects basically best better certain consider considered considering depend depends
+actually always answer aspect aspects basically best better certain consider considered considering depend depends
 different do done ensure essential etc example first following general generally get gets getting give given go goes
-going good great help helpful helps hope idea ideas important information kind know let like look looking lot lots
-make makes making many matter may maybe might must need needed needs never new nice number often one ones overall
-part people perhaps point points possible provide put question really remember right say see several simple simply
-someone something sort step steps still sure take takes taking tell thing things think time tip tips topic try two
-type types understand use used useful uses using usually various want wants way ways well work works
+going good great hello help helpful helps hey hi hope idea ideas important information kind know let like look
+looking lot lots make makes making many matter may maybe might must need needed needs never new nice number often
+one ones overall part people perhaps point points possible provide put question really remember right say see
+several simple simply someone something sort step steps still sure take takes taking tell thing things think time
+tip tips topic try two type types understand use used useful uses using usually various want wants way ways well
+work works
 """
 # What a prompt says about the form of its answer.
 _SAYS_FORM = """
@@ -118,7 +121,7 @@ def asked_of(prompt: Prompt) -> Asked:
     said = tuple(turn.content for turn in prompt.messages if turn.role == "user")
     least, most = length_range(prompt)
     reading = _read(said)
-    enough = min(MOST_NEW_STEMS, max(1.0, least / WORDS_PER_NEW_STEM))
+    enough = min(SOURCE_STEMS if reading.has_source else MOST_NEW_STEMS, max(1.0, least / WORDS_PER_NEW_STEM))
     data = reading.wants_data or any(check["check"] == "json" for check in prompt.checks)
     return Asked(
         reading.topic, reading.known, reading.words, least, most, enough, reading.has_source, data,
@@ -163,6 +166,8 @@ def length_range(prompt: Prompt) -> tuple[int, int]:
     category = str(prompt.meta.get("category", ""))
     if category in CATEGORY_WORDS:
         return CATEGORY_WORDS[category]
+    if _SOURCE.search(last) is not None:
+        return SOURCE_WORDS
     return QUICK_WORDS if _is_quick(last) else DEFAULT_WORDS
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tutelage.errors import ConfigError
 from tutelage.rewards.instructions import pattern_problem, refuse_constant
 
+_REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
 _FENCE = re.compile(r"\A\s*```\w*[ \t]*\n(.*)\n[ \t]*```\s*\Z", re.DOTALL)
 
 
@@ -61,8 +62,10 @@ def _validator(file: str) -> Any:
 
 
 def _check_keywords(schema: dict[str, Any], file: str) -> None:
-    for key, value in _keywords(schema):
-        if key == "$ref" and not _leads_somewhere(value, schema):
+    for key, value in _keywords({name: value for name, value in schema.items() if name != "$id"}):
+        if key == "$id":
+            raise ConfigError(f"--reward json-schema: {file} has an $id inside it ('{value}'); leave it out")
+        if key in _REFERENCES and not _leads_somewhere(value, schema):
             raise ConfigError(
                 f"--reward json-schema: {file} refers to '{value}', which is not in it; "
                 "put it under $defs and refer to it as #/$defs/NAME"

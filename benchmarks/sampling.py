@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/sampling.py --rounds 3                  # transformers' generate
     .venv/bin/python benchmarks/sampling.py --vllm-python PATH          # and vLLM, from an environment that has it
 
-Everyone samples the same number of tokens (no stop token ends an answer) from the same prompts at temperature 1 in bf16. What
-is timed is the second of two calls in the process, so kernels are warm; start-up, from the start of the process to the end of a
-first answer of one token, is told apart. Leaves out quality: greedy answers are compared in the tests.
+Everyone samples the same number of tokens (no stop token ends an answer) from the same prompts at temperature 1 in
+bf16. What is timed is the second of two calls in the process, so kernels are warm; start-up, from the start of the
+process to the end of a first answer of one token, is told apart. Leaves out quality: greedy answers are compared in
+the tests.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def generate(
     model
         A starter model, a folder, a hub id or a name in the workspace.
     prompts
-        Data file with prompts, a text file with one a line, or `sealed`.
+        Data file with prompts, a text file with one a line, `sealed` or `compare`.
     out
         JSONL file to write.
     num_samples

@@ -289,6 +289,7 @@ def test_a_step_without_any_score_is_an_error(world: Path) -> None:
     [
         ({"reward": None}, "--reward is missing; give a reward model"),
         ({"prompts": None}, "--prompts is missing; give a file"),
+        ({"prompts": "sealed"}, "'sealed' names the sealed prompts, which nothing is ever trained on"),
         ({"data": "x.jsonl"}, "--data is x.jsonl; grpo answers prompts: give them by --prompts"),
         ({"batch_size": 3}, "--batch-size is 3; grpo has --prompts-per-step instead"),
         ({"group_size": 1}, "--group-size is 1; answers are compared with each other, so give 2 or more"),

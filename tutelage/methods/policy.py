@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from tutelage.data.load import load_prompts
-from tutelage.errors import ConfigError
+from tutelage.data.starter import SEALED
+from tutelage.errors import ConfigError, DataError
 from tutelage.methods.options import check_not_negative, check_positive
 from tutelage.methods.registry import Loss, LossBatch, Reading
 from tutelage.types import Prompt
@@ -69,7 +70,7 @@ class PolicyMethod(ABC):
     """Whether groups of equal rewards are replaced by other prompts' before learning."""
 
     prompts: str = ""
-    """Data file with the prompts to practise on; a column `answer` serves rewards that compare with it."""
+    """Data file with the prompts to practise on, or `compare`; a column `answer` serves rewards that need one."""
     reward: tuple[str, ...] = ()
     """What is good: a reward model, a check by name, a judge or ./reward.py:function; several are a weighted sum."""
     prompts_per_step: int = 8
@@ -142,6 +143,10 @@ class PolicyMethod(ABC):
         return self.inner_epochs * self.minibatches
 
     def read(self, source: Any, reading: Reading) -> Sequence[Prompt]:
+        if source == SEALED:
+            raise DataError(
+                "'sealed' names the sealed prompts, which nothing is ever trained on; 'compare' names others"
+            )
         return load_prompts(source)
 
     # Rewards ---------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_merging_keeps_what_the_model_says(family):
     [
         ({"rank": -1}, "lora.rank is -1; it is 0 (off) or more"),
         ({"rank": 4, "dropout": 1.0}, "lora.dropout is 1.0; it is at least 0 and below 1"),
-        ({"rank": 4, "alpha": 0.0}, "lora.alpha is 0.0; it is above 0"),
+        ({"rank": 4, "alpha": 0.0}, "lora.alpha is 0.0; it is a number above 0"),
     ],
 )
 def test_settings_out_of_range(settings, message):

@@ -33,8 +33,8 @@ class LoraConfig:
             raise ConfigError(f"lora.rank is {self.rank}; it is 0 (off) or more")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"lora.dropout is {self.dropout}; it is at least 0 and below 1")
-        if self.alpha is not None and self.alpha <= 0:
-            raise ConfigError(f"lora.alpha is {self.alpha}; it is above 0")
+        if self.alpha is not None and not 0 < self.alpha < float("inf"):
+            raise ConfigError(f"lora.alpha is {self.alpha}; it is a number above 0")
 
 
 def is_reward_model(model: Any) -> bool:

@@ -41,6 +41,7 @@ bench: install peers
 	$(BIN)/python benchmarks/sft.py --model starter-chat
 	$(BIN)/python benchmarks/sft.py --model starter-base
 	$(BIN)/python benchmarks/prompt_sharing.py
+	$(BIN)/python benchmarks/sampling.py
 
 clean:
 	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

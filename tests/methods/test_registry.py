@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tutelage.cli import main
 from tutelage.errors import ConfigError
 from tutelage.methods import registry
 from tutelage.methods.registry import METHODS, all_methods, find_method
@@ -141,3 +142,13 @@ def test_a_method_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match=r"did you mean 'packaged'\? There are: .*, packaged, .*r-dpo, "):
         find_method("packged")
     assert find_method("packaged").__module__ == "package_of_mine"
+
+
+@pytest.mark.parametrize("name", registry.all_methods())
+def test_the_command_line_reads_the_options_of_every_method(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options of a base class too, whatever the method's own file imports."""
+    with pytest.raises(SystemExit) as ended:
+        main(["train", name, "--model", "m", "--out", "o"])
+    assert ended.value.code == 2
+    online = find_method(name).online
+    assert f"{'--prompts' if online else '--data'} is missing" in capsys.readouterr().err

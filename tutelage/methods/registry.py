@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -156,6 +157,9 @@ def method(name: str) -> Callable[[type[Any]], type[Any]]:
             raise ConfigError(f"method '{name}': its option '{without[0]}' has no default; give it one")
         if not hasattr(cls, "learning_rate"):
             raise ConfigError(f"method '{name}' has no learning_rate; give the class one, e.g. learning_rate = 1e-6")
+        # Options of a base class are spelled in that class's module, where the generated __init__ would not look.
+        hints = typing.get_type_hints(cls)
+        cls.__init__.__annotations__ = {item.name: hints[item.name] for item in dataclasses.fields(cls)}
         cls.name = name
         METHODS[name] = cls
         return cls

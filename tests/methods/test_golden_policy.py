@@ -667,15 +667,16 @@ def test_an_answers_tokens_never_touch_anothers_gradient(name: str, mismatch: st
         LOGPROBS[:1] + OTHER_LOGPROBS, PULL[:1] + OTHER_PULL, [[1.1, 0.9], *OTHER_RATIOS], MOVED[:1] + OTHER_MOVED,
         [*SAMPLER[:1], [5.0, 0.2, 1.0]],
     )  # fmt: skip
-    options = {"mismatch": mismatch, "kl_coef": 0.1}
+    options = {"mismatch": mismatch, "kl_coef": 0.0 if name == "rejection" else 0.1}
     assert gradient_of(name, beside, **options)[:2] == gradient_of(name, alone, **options)
 
 
 @pytest.mark.parametrize("name", [name for name in ONLINE if name not in ("online-dpo", "rloo", "gspo")])
 def test_a_tokens_gradient_is_its_own(name: str) -> None:
     """Except where the ratio is one of the whole answer."""
+    beta = 0.0 if name == "rejection" else 0.1
     one, other = (
-        gradient_of(name, batch_of([[-1.0, second]], [[1.0, pull]], [[1.1, ratio]], [[0.2, moved]]), kl_coef=0.1)
+        gradient_of(name, batch_of([[-1.0, second]], [[1.0, pull]], [[1.1, ratio]], [[0.2, moved]]), kl_coef=beta)
         for second, pull, ratio, moved in ((-2.0, 1.0, 1.0, 0.0), (-0.3, -2.0, 0.4, 3.0))
     )
     assert one[0] == other[0]
@@ -785,6 +786,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     *(("dapo", {"overlong_buffer": number},
        f"--overlong-buffer is {number}; it must be between 0 and --max-new-tokens, which is 128")
       for number in (-1, 129)),
+    ("rejection", {"kl_coef": 0.1}, "--kl-coef is 0.1; rejection only learns its best answers, so leave it out"),
     ("online-dpo", {"kl_coef": 0.1},
      "--kl-coef is 0.1; online-dpo holds the policy to the reference by --beta, so leave it out"),
     # 32 answers a step: at an error of −.2 the coefficient would be multiplied by 1 − 6.4/6.

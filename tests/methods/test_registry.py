@@ -80,7 +80,7 @@ def test_a_method_that_lacks_something(tmp_path: Path, body: str, text: str) -> 
 def test_a_method_file_that_python_cannot_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("x = 1\ndef (:\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=f"^{path}:2: invalid syntax; correct the method file$"):
+    with pytest.raises(ConfigError, match=f"^{path}:2: invalid syntax; correct the file$"):
         find_method(str(path))
     path.write_text("import no_such_module\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=f"^{path}: No module named 'no_such_module'; install it"):

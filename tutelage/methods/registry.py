@@ -11,9 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import importlib.util
 import pkgutil
-import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from torch import Tensor
 from tutelage.data.render import Rendered, RenderedAnswers
 from tutelage.engine.tree import Tree
 from tutelage.errors import ConfigError, DataError
+from tutelage.own_code import run_file
 from tutelage.types import Conversation, Message, Source
 
 
@@ -210,17 +209,7 @@ def _method_in_file(path: Path) -> type[Any]:
         raise ConfigError(f"there is no method file {path}; check the path")
     before = dict(METHODS)
     name = f"tutelage_method_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ConfigError(f"{path}:{error.lineno}: {error.msg}; correct the method file") from error
-    except ImportError as error:
-        raise ConfigError(f"{path}: {error}; install it, or correct the import") from error
+    run_file(path, name)
     # Of this file and of this time: it may import a method to build on, and a notebook runs it again after an edit.
     own = [cls for known, cls in METHODS.items() if cls is not before.get(known) and cls.__module__ == name]
     if len(own) != 1:

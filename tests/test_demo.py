@@ -1,105 +1,191 @@
-"""The demo on the real starter model, cut short: four prompts, two steps, short answers; then once more."""
+"""The demo: on a tiny model as a whole, interrupted and gone on with; and on the real starter model, cut short."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import tiny_folder
 
-from tutelage import demo
-from tutelage.data import load_general_texts, load_prompts
+from tutelage.data import load_comparisons, load_general_texts, load_prompts
+from tutelage.demo import story, training
+from tutelage.demo.kept import kept
+from tutelage.demo.story import Demo
 from tutelage.engine.generate import Sampling
+from tutelage.evaluate.run import load_for_answers
 from tutelage.train.api import Run, train
-from tutelage.train.config import TrainConfig
 
-pytestmark = [pytest.mark.slow, pytest.mark.starter]
+SEALED = [prompt for prompt in load_prompts("sealed") if prompt.id in story.SHOWN]
+COMPARE = load_prompts("compare")[:6]
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
-    """Cuts the demo short, and asks the base model once in all; the list fills with the options of each training."""
-    trained: list[TrainConfig] = []
-    prompts = [prompt for prompt in load_prompts("sealed") if prompt.id in demo.SHOWN]
-    assert len(prompts) == 3
-    prompts += [prompt for prompt in load_prompts("sealed") if prompt.id not in demo.SHOWN][:1]
-
-    def two_steps(method: str, config: TrainConfig) -> Run:
-        trained.append(config)
-        return train(method, dataclasses.replace(config, max_steps=2, batch_size=2, save_every=0), quiet=True)
-
-    ask, answered = demo._ask, dict[str, Any]()
-
-    def ask_the_base_once(model: str, workspace: Path) -> Any:
-        if model != demo.BASE:
-            return ask(model, workspace)
-        return answered.setdefault(model, answered.get(model) or ask(model, workspace))
-
-    monkeypatch.setattr(demo, "_ask", ask_the_base_once)
-    monkeypatch.setattr(demo, "load_prompts", lambda source: prompts)
-    monkeypatch.setattr(demo, "load_general_texts", lambda: load_general_texts()[:1])
-    monkeypatch.setattr(demo, "SAMPLING", Sampling(max_new_tokens=8))
-    monkeypatch.setattr(demo, "train", two_steps)
-    return trained
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sealed prompts, six to compare, a few tokens, two steps of each training."""
+    monkeypatch.setattr(story, "load_prompts", lambda source: SEALED if source == "sealed" else COMPARE)
+    monkeypatch.setattr(story, "load_general_texts", lambda: load_general_texts()[:1])
+    for name, temperature in (("SAMPLING", 0.0), ("PAIR_SAMPLING", 1.0), ("KL_SAMPLING", 1.0)):
+        monkeypatch.setattr(story, name, Sampling(max_new_tokens=8, temperature=temperature))
+    few = {"max_steps": 2, "batch_size": 2, "save_every": 1}
+    steps = {"prompts_per_step": 2, "max_new_tokens": 8, "prompts": "compare"}
+    for name, options in (("SFT", few), ("REWARD", few | {"max_steps": 1}), ("RLHF", few | steps)):
+        monkeypatch.setattr(story, name, {**getattr(training, name), **options})
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+@pytest.fixture
+def tiny(short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a tiny model for the starter; the workspace."""
+    base = str(tiny_folder(tmp_path / "base", "llama"))
+    monkeypatch.setattr(story, "BASE", base)
+    monkeypatch.setattr(story, "SFT", {**story.SFT, "model": base, "max_tokens": 512, "too_long": "cut"})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "workspace"
 
 
-def test_the_demo_goes_from_the_base_model_to_a_report_and_back_to_its_model(
-    tmp_path: Path, short: list[TrainConfig], capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were loaded to be asked."""
+    names: list[str] = []
+
+    def load(name: str, workspace: Path) -> Any:
+        names.append(name)
+        return load_for_answers(name, workspace)
+
+    monkeypatch.setattr(story, "load_for_answers", load)
+    return names
+
+
+def typed(keys: str) -> Callable[[str], str]:
+    """Somebody who types these keys and then closes the input."""
+    waiting: Iterator[str] = iter(keys)
+
+    def ask(_: str) -> str:
+        try:
+            return next(waiting)
+        except StopIteration:
+            raise EOFError from None
+
+    return ask
+
+
+def words_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_the_demo_makes_three_models_verdicts_and_a_report(
+    tiny: Path, capsys: pytest.CaptureFixture[str], loads: list[str]
 ) -> None:
-    workspace = tmp_path / "workspace"
-    assert demo.run_demo(workspace, 2, "demo") == 0
-    shown = capsys.readouterr().out
+    assert Demo(tiny).run() == 0
+    shown = words_of(capsys)
+    for title in (
+        "1 · Before",
+        "2 · Fine-tuning on",
+        "2 · After",
+        "3 · Verdicts",
+        "4 · RLHF",
+        "5 · After",
+        "5 · Report",
+    ):
+        assert shown.count(title) == 1, title
+    assert shown.count("How do you clean a dirty pan? (in the starter pairs)") == 3
+    assert shown.count("(never trained on)") == 9
+    assert "a script with fixed rules" in shown
+    assert "no person" in shown
+    assert "demo-rlhf beats demo-sft on" in shown
+    assert "where the time went" in shown
+    assert "Talk with the model: tutelage chat demo-rlhf" in shown
 
-    # What is on the screen: four steps, the pan marked as trained, the others as not, and where to go next.
-    for title in ("1 · Before", "2 · Training on", "3 · After", "4 · Report"):
-        assert shown.count(title) == 1
-    assert shown.count("How do you clean a dirty pan? (in the starter pairs)") == 2
-    assert shown.count("(never trained on)") == 6
-    assert "Talk with the model:" in shown
+    assert {path.name for path in (tiny / "models").iterdir()} == {"demo-sft", "demo-reward", "demo-rlhf"}
+    origin = json.loads((tiny / "models" / "demo-rlhf" / "tutelage_origin.json").read_bytes())
+    assert (origin["method"], origin["base"]) == ("ppo", "demo-sft")
+    verdicts = load_comparisons(tiny / "demo" / "verdicts.jsonl")
+    assert 0 < len(verdicts) <= len(COMPARE)
+    assert {verdict.rater for verdict in verdicts} == {"scripted rater (noise 0.16, seed 0)"}
+    page = (tiny / "report.html").read_text(encoding="utf-8")
+    for wanted in (
+        "From a base model to an assistant",
+        "Who wins under the",
+        "KL of demo-rlhf from demo-sft",
+        "Reward",
+    ):
+        assert wanted in page
 
-    # What is on disk: two steps of metrics, an ordinary model folder, a report with both models.
-    metrics = lines(workspace / "runs" / "demo" / "metrics.jsonl")
-    assert [line["step"] for line in metrics] == [1, 2]
-    assert all(0 < line["loss"] < 10 for line in metrics)
-    model = workspace / "models" / "demo"
-    assert {"config.json", "tokenizer.json", "model.safetensors"} <= {path.name for path in model.iterdir()}
-    origin = json.loads((model / "tutelage_origin.json").read_text(encoding="utf-8"))
-    assert (origin["base"], origin["data"], origin["steps"]) == ("starter-base", "starter", 2)
-    page = (workspace / "report.html").read_text(encoding="utf-8")
-    assert "From a base model to an assistant" in page
-    assert (short[0].model, short[0].data, short[0].epochs, short[0].resume) == ("starter-base", "starter", 2, False)
-
-    # Once more: the model is kept, nothing is trained, and the report is written again.
-    weights = (model / "model.safetensors").stat().st_mtime_ns
-    (workspace / "report.html").unlink()
-    assert demo.run_demo(workspace, 2, "demo") == 0
-    assert "is there already and is kept" in " ".join(capsys.readouterr().out.split())
-    assert (workspace / "report.html").is_file()
-    assert len(short) == 1
-    assert (model / "model.safetensors").stat().st_mtime_ns == weights
+    # Once more: nothing is trained or asked again, and the report says the same.
+    loads.clear()
+    (tiny / "report.html").unlink()
+    assert Demo(tiny).run() == 0
+    assert loads == []
+    assert words_of(capsys).count("is there already and is kept") == 3
+    again = (tiny / "report.html").read_text(encoding="utf-8")
+    assert again.split('id="wins"')[1].split("</section>")[0] == page.split('id="wins"')[1].split("</section>")[0]
 
 
-def test_an_interrupted_demo_says_so_and_goes_on_the_next_time(
-    tmp_path: Path, short: list[TrainConfig], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("stopped", ["sft", "reward", "ppo"])
+def test_an_interrupted_training_says_so_and_the_next_call_goes_on(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
     resumed: list[bool] = []
 
-    def interrupted(method: str, config: TrainConfig) -> Run:
+    def interrupting(method: str, config: Any, options: Any) -> Run:
+        if method != stopped:
+            return train(method, config, options, quiet=True)
         resumed.append(config.resume)
         path = config.workspace / "runs" / config.out
         path.mkdir(parents=True, exist_ok=True)
         (path / "config.json").write_text("{}", encoding="utf-8")
         return Run(config.out, path, config.workspace / "models" / config.out, finished=False)
 
-    monkeypatch.setattr(demo, "train", interrupted)
-    monkeypatch.setattr(demo, "_ask", lambda model, workspace: (None, []))
-    assert [demo.run_demo(tmp_path, 2, "demo"), demo.run_demo(tmp_path, 2, "demo")] == [130, 130]
+    monkeypatch.setattr(training, "train", interrupting)
+    assert [Demo(tiny).run(), Demo(tiny).run()] == [130, 130]
     assert resumed == [False, True]
-    assert capsys.readouterr().out.count("Interrupted. The same command goes on from here.") == 2
-    assert not (tmp_path / "report.html").exists()
+    assert words_of(capsys).count("Interrupted. The same command goes on from here.") == 2
+    assert not (tiny / "report.html").exists()
+
+
+def test_my_verdicts_replace_the_scripts_and_are_never_asked_for_twice(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "PAIRS_FOR_ME", 3)
+    assert Demo(tiny, me=True, ask_person=typed("a")).run() == 130
+    shown = words_of(capsys)
+    assert "your 1 verdicts are kept" in shown
+    assert "The same command goes on from here." in shown
+    assert Demo(tiny, me=True, ask_person=typed("xb=")).run() == 0
+    shown = words_of(capsys)
+    assert "2 of 3" in shown
+    assert "1 of 3" not in shown
+    raters = [verdict.rater for verdict in load_comparisons(tiny / "demo" / "verdicts.jsonl")]
+    assert raters[:3] == ["me, at the terminal"] * 3
+    assert set(raters[3:]) == {"scripted rater (noise 0.16, seed 0)"}
+    assert "3 by you, the others by a script" in (tiny / "report.html").read_text(encoding="utf-8")
+
+
+def test_kept_work_is_made_anew_when_what_it_was_made_from_changes(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> dict[str, int]:
+        made.append(1)
+        return {"number": len(made)}
+
+    path = tmp_path / "demo" / "work.json"
+    assert kept(path, {"model": "a"}, make) == {"number": 1}
+    assert kept(path, {"model": "a"}, make) == {"number": 1}
+    assert kept(path, {"model": "b"}, make) == {"number": 2}
+    path.write_bytes(path.read_bytes()[:-9])
+    assert kept(path, {"model": "b"}, make) == {"number": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.starter
+def test_the_demo_runs_on_the_starter_model(
+    tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(story, "SFT", {**story.SFT, "max_steps": 1})
+    monkeypatch.setattr(story, "RLHF", {**story.RLHF, "max_steps": 1})
+    assert Demo(tmp_path / "workspace").run() == 0
+    shown = words_of(capsys)
+    assert "The base model starter-base is asked" in shown
+    assert "demo-rlhf beats starter-base on" in shown

@@ -235,6 +235,7 @@ def generate(
     ignore_eos: bool = False,
     seed: int = 0,
     batch_size: int = 64,
+    sampler: Literal["own", "vllm"] = "own",
     overwrite: bool = False,
     workspace: Path = WORKSPACE,
 ) -> int:
@@ -268,6 +269,8 @@ def generate(
         Seed of the draws; on the CPU the batch size does not change them.
     batch_size
         Answers sampled at once.
+    sampler
+        What samples: our own sampler, or vLLM, which `pip install 'tutelage[vllm]'` brings.
     overwrite
         Replace the file if it is there.
     workspace
@@ -279,7 +282,7 @@ def generate(
     sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed, min_p, stop, ignore_eos)
     return generate_file(
         model, prompts, out, sampling, num_samples=num_samples, batch_size=batch_size, overwrite=overwrite,
-        workspace=workspace,
+        workspace=workspace, sampler=sampler,
     )  # fmt: skip
 
 
@@ -358,6 +361,7 @@ def report(
     out: Path = Path("report.html"),
     max_new_tokens: int = 256,
     batch_size: int = 64,
+    rater: Literal["scripted"] | None = None,
     workspace: Path = WORKSPACE,
 ) -> int:
     """Compare models before and after: one HTML page with answers side by side and measures with intervals.
@@ -374,12 +378,16 @@ def report(
         Longest answer, in tokens.
     batch_size
         Prompts answered at once.
+    rater
+        Also say which model's answers win: `scripted` is a script with the rules of docs/rater.md, no person.
     workspace
         Folder that holds models/ and runs/.
     """
     from tutelage.verbs import report_file
 
-    return report_file(models, prompts, out, max_new_tokens=max_new_tokens, batch_size=batch_size, workspace=workspace)
+    return report_file(
+        models, prompts, out, max_new_tokens=max_new_tokens, batch_size=batch_size, workspace=workspace, rater=rater
+    )
 
 
 @app.command
@@ -399,21 +407,21 @@ def models(*, path: str | None = None, workspace: Path = WORKSPACE) -> int:
 
 
 @app.command
-def demo(*, workspace: Path = WORKSPACE, epochs: int = 2, out: str = "demo") -> int:
-    """From a rambling base model to an assistant: ask, train on the starter pairs, ask again, write a report.
+def demo(*, me: bool = False, out: str = "demo", workspace: Path = WORKSPACE) -> int:
+    """From a rambling base model to an assistant: pairs, verdicts, a reward model, RLHF, and a report of all three.
 
     Parameters
     ----------
+    me
+        Judge 20 pairs of answers yourself, in the terminal; a script judges the others.
+    out
+        Begins the names of the models: demo-sft, demo-reward, demo-rlhf; those there are kept.
     workspace
         Folder that holds models/ and runs/.
-    epochs
-        Passes over the starter pairs.
-    out
-        Name of the new model; an existing one is kept and only asked again.
     """
     from tutelage.demo import run_demo
 
-    return run_demo(workspace, epochs, out)
+    return run_demo(workspace, out, me)
 
 
 def _tokenizer(model: str, workspace: Path) -> Any:

@@ -18,10 +18,13 @@ from rich.console import Console
 
 from tutelage import __version__
 from tutelage.data import load_general_texts, load_prompts
-from tutelage.engine.generate import Sampling
+from tutelage.engine.generate import Engine, Sampling
 from tutelage.errors import ConfigError, ModelError
+from tutelage.evaluate.contest import Standings, hold_contests
+from tutelage.evaluate.rater import ScriptedRater
 from tutelage.evaluate.report import ModelResult, RunCurve, report_table, summarise, write_report
 from tutelage.evaluate.run import answer_record, evaluate_model, load_for_answers
+from tutelage.evaluate.terminal import standings_table
 from tutelage.models.find import list_models, resolve_model
 from tutelage.models.load import Loaded
 from tutelage.models.weights import has_tokenizer
@@ -30,6 +33,8 @@ from tutelage.train.run_folder import RunFolder, strict_json, write_durably
 from tutelage.types import Answer, Prompt
 
 CURVES: tuple[str, ...] = ("loss", "val_loss", "learning_rate", "tokens_per_second")
+CURVES_BY_KIND: tuple[tuple[str, tuple[str, ...]], ...] = (("reward", ("reward", "kl")), ("accuracy", ("accuracy",)))
+"""What is drawn of runs whose loss says little; a run is of a kind when its metrics have the first name."""
 
 
 def check_writable(out: Path, overwrite: bool) -> None:
@@ -61,20 +66,37 @@ def write_file(out: Path, data: bytes) -> None:
 
 def generate_file(
     model: str, prompts: str, out: Path, sampling: Sampling, *, num_samples: int, batch_size: int, overwrite: bool,
-    workspace: Path,
+    workspace: Path, sampler: str = "own",
 ) -> int:  # fmt: skip
     """Answer every prompt and write one JSON line each, all at once at the end."""
+    if sampler == "vllm":
+        from tutelage.engine.vllm import require_vllm
+
+        require_vllm()
     check_writable(out, overwrite)
     check_batch_size(batch_size)
     check_num_samples(num_samples, sampling)
     asked = load_prompts(prompts)
     loaded = load_for_answers(model, workspace)
-    answers, line = sample_answers(loaded, asked, sampling, num_samples=num_samples, batch_size=batch_size)
+    engine = _vllm(loaded, asked, sampling, batch_size) if sampler == "vllm" else None
+    answers, line = sample_answers(
+        loaded, asked, sampling, num_samples=num_samples, batch_size=batch_size, engine=engine
+    )  # fmt: skip
     write_file(out, b"".join(strict_json(answer_record(answer)) for answer in answers))
     stopped = sum(answer.stopped for answer in answers)
     print(f"wrote {out}: {len(answers)} answers, {stopped} ended by themselves")
     print(line)
     return 0
+
+
+def _vllm(loaded: Loaded, asked: Sequence[Prompt], sampling: Sampling, batch_size: int) -> Engine:
+    from tutelage.data.render import render_prompt
+    from tutelage.engine.vllm import start_vllm
+    from tutelage.models.template import end_of_turn_id
+
+    tokenizer = loaded.tokenizer
+    rendered = [render_prompt(tokenizer, prompt.messages, end_of_turn_id(tokenizer)) for prompt in asked]
+    return start_vllm(loaded.model, tokenizer, rendered, sampling, batch_size=batch_size)
 
 
 def check_num_samples(num_samples: int, sampling: Sampling) -> None:
@@ -89,8 +111,9 @@ def check_num_samples(num_samples: int, sampling: Sampling) -> None:
 
 
 def sample_answers(
-    loaded: Loaded, asked: Sequence[Prompt], sampling: Sampling, *, num_samples: int, batch_size: int
-) -> tuple[list[Answer], str]:
+    loaded: Loaded, asked: Sequence[Prompt], sampling: Sampling, *, num_samples: int, batch_size: int,
+    engine: Engine | None = None,
+) -> tuple[list[Answer], str]:  # fmt: skip
     """(answers, a line that says how fast they were sampled, prompts and first kernels included)."""
     from tutelage.engine.answer import answer_prompts
 
@@ -98,7 +121,7 @@ def sample_answers(
     with counting(f"answering with {loaded.name}", len(asked) * num_samples) as progress:
         answers = answer_prompts(
             loaded.model, loaded.tokenizer, asked, sampling, name=loaded.name, num_samples=num_samples,
-            batch_size=batch_size, progress=progress,
+            batch_size=batch_size, progress=progress, engine=engine,
         )  # fmt: skip
     seconds = time.perf_counter() - begun
     num_tokens = sum(answer.num_tokens + answer.stopped for answer in answers)
@@ -126,7 +149,9 @@ def curves_of(names: Sequence[str], workspace: Path) -> list[RunCurve]:
         path = workspace / "runs" / name
         metrics = RunFolder(path).read_metrics() if (path / "metrics.jsonl").is_file() else []
         if metrics:
-            keys = [key for key in CURVES if key in _all_keys(metrics)]
+            known = _all_keys(metrics)
+            wanted = next((keys for kind, keys in CURVES_BY_KIND if kind in known), CURVES)
+            keys = [key for key in wanted if key in known]
             series = {key: [float(line.get(key, "nan")) for line in metrics] for key in keys}
             curves.append(RunCurve(name, [int(line["step"]) for line in metrics], series))
     return curves
@@ -149,9 +174,10 @@ def facts_of(prompts: str, num_prompts: int, sampling: Sampling) -> dict[str, st
 
 
 def report_file(
-    names: Sequence[str], prompts: str, out: Path, *, max_new_tokens: int, batch_size: int, workspace: Path
-) -> int:
-    """Evaluate the models, print the table and write the page."""
+    names: Sequence[str], prompts: str, out: Path, *, max_new_tokens: int, batch_size: int, workspace: Path,
+    rater: str | None = None,
+) -> int:  # fmt: skip
+    """Evaluate the models, print the tables and write the page; `rater` names who says which answers are better."""
     check_writable(out, overwrite=True)
     check_batch_size(batch_size)
     if not 1 <= len(names) <= 4:
@@ -160,26 +186,34 @@ def report_file(
         raise ConfigError("--models names the same model twice; give each once")
     for name in names:
         resolve_model(name, workspace)
+    if rater is not None and len(names) < 2:
+        raise ConfigError("--rater compares answers of models, and --models has one name; give two or more")
     sampling = Sampling(max_new_tokens=max_new_tokens)
     results = evaluate_models(names, prompts, sampling, batch_size=batch_size, workspace=workspace)
-    finish_report(results, names, prompts, sampling, out, workspace, title=" → ".join(names))
+    standings = None if rater is None else hold_contests(results, ScriptedRater())
+    finish_report(
+        results, names, prompts, sampling, out, workspace, title=" → ".join(names), standings=standings
+    )  # fmt: skip
     return 0
 
 
 def finish_report(
     results: Sequence[ModelResult], names: Sequence[str], prompts: str, sampling: Sampling, out: Path,
     workspace: Path, *, title: str, facts: dict[str, str] | None = None, first_prompts: Sequence[str] = (),
+    standings: Standings | None = None,
 ) -> None:  # fmt: skip
-    """Write the page and print its table and where it is."""
+    """Write the page, print its tables and where it is. `names` are the runs whose curves it shows."""
     facts = facts_of(prompts, len(results[0].answers), sampling) | (facts or {})
     try:
         write_report(
             out, title=title, models=results, curves=curves_of(names, workspace), facts=facts,
-            first_prompts=first_prompts,
+            first_prompts=first_prompts, standings=standings,
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
     Console().print(report_table(summarise(results)))
+    if standings is not None:
+        Console().print(standings_table(standings))
     print(f"report: {out.resolve()}")
 
 

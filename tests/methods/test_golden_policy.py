@@ -29,7 +29,12 @@ from tutelage.methods.policy import GroupMethod, Rollouts, clipped, k1, k2, k3, 
 from tutelage.methods.registry import Loss, LossBatch, all_methods, find_method
 from tutelage.methods.rejection import first_best
 
-ONLINE = sorted(name for name, cls in all_methods().items() if cls.online and cls.__module__.startswith("tutelage."))
+ONLINE = sorted(
+    name
+    for name, cls in all_methods().items()
+    if cls.online and not cls.has_teacher and cls.__module__.startswith("tutelage.")
+)
+"""The methods that learn from rewards; what learns from a teacher has tests of its own."""
 GROUPS = [name for name in ONLINE if issubclass(find_method(name), GroupMethod)]
 SURROGATES = [name for name in ONLINE if name not in ("online-dpo", "rejection", "cispo")]
 """The methods whose gains are clipped."""

@@ -3,7 +3,8 @@
 TRL's `loss_type` is our method and `aggregation` in one. What has other names or defaults there:
 
 - the standard deviation is Bessel's and 1e-4 is added to it: our defaults (`std="sample"`, `std_eps=1e-4`);
-- KL in the loss is k3: `kl_estimator="k3"`; ours is k2 unless told. RLOO's is k1 in the reward, as ours;
+- KL in the loss is k3: `kl_estimator="k3"`; ours is k2 unless told. TRL multiplies it by the ratio unless told, which
+  is looked at in a test of its own; elsewhere `use_bias_correction_kl` is off. RLOO's is k1 in the reward, as ours;
 - `dapo` is a token mean over the step, zero-spread groups counted; our run drops and refills those before the loss;
 - CISPO's `epsilon_high` is the largest weight itself, and it has no smallest: `clip_high=epsilon_high − 1, clip_low=1`;
 - `importance_sampling_level="sequence"` is GSPO;
@@ -144,6 +145,17 @@ def test_trl_can_scale_by_the_spread_of_the_whole_batch() -> None:
 def test_our_default_kl_is_k2_where_trls_is_k3() -> None:
     (k3,) = trl("grpo", {"beta": 0.04})
     assert ours("grpo", kl_estimator="k2").loss != same(k3["loss"])
+
+
+def test_trls_default_kl_has_our_gradient_and_k3s_value_at_the_first_update() -> None:
+    """k3 times the ratio: ∇(ρ·k3) = ∇log π · (k3 + 1 − e^{−x}) = x·∇log π at ρ = 1, which is ∇k2."""
+    first = {"num_iterations": 1, "beta": 0.3}
+    default, plain = trl("grpo", first | {"bias_correction": True}, first)
+    k2, k3 = (ours("grpo", on_policy=True, kl_coef=0.3, kl_estimator=kind) for kind in ("k2", "k3"))
+    assert default["gradient"] == same(k2.gradient)
+    assert plain["gradient"] == same(k3.gradient)
+    assert default["loss"] == plain["loss"] == same(k3.loss)
+    assert k2.gradient != same(k3.gradient)
 
 
 def test_the_step_tries_what_it_should() -> None:

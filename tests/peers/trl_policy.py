@@ -44,7 +44,8 @@ DEFAULTS = {
     "multi_objective_aggregation": "sum_then_normalize", "normalize_advantages": False, "reward_clip_range": None,
     "top_entropy_quantile": 1.0, "off_policy_mask_threshold": None,
 }  # fmt: skip
-"""What a job leaves out. TRL's own `loss_type` would be dapo; `num_iterations` 2 makes it keep the old logprobs."""
+"""What a job leaves out. TRL's own `loss_type` would be dapo, and `use_bias_correction_kl` (`bias_correction` of a job)
+True; `num_iterations` 2 makes it keep the old logprobs."""
 
 
 def trainer(job: dict[str, Any], logprobs: Tensor) -> Any:
@@ -64,7 +65,7 @@ def trainer(job: dict[str, Any], logprobs: Tensor) -> Any:
 
     args = SimpleNamespace(
         per_device_train_batch_size=len(ids), gradient_checkpointing_kwargs=None, steps_per_generation=1,
-        gradient_accumulation_steps=1, delta=None, use_bias_correction_kl=False,
+        gradient_accumulation_steps=1, delta=None, use_bias_correction_kl=job.get("bias_correction", False),
     )  # fmt: skip
     size = job["groups"].count(job["groups"][0])
     own = {
@@ -81,7 +82,7 @@ def trainer(job: dict[str, Any], logprobs: Tensor) -> Any:
     }  # fmt: skip
     options = {key: job.get(key, value) for key, value in DEFAULTS.items()}
     unknown = set(job) - set(options) - {
-        "kind", "old", "logprobs", "ref", "sampler", "values", "new_values", "rewards", "groups"
+        "kind", "old", "logprobs", "ref", "sampler", "values", "new_values", "rewards", "groups", "bias_correction"
     }  # fmt: skip
     assert not unknown, unknown
     return SimpleNamespace(**own, **options)

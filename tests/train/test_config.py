@@ -186,14 +186,6 @@ def test_whatever_an_option_is_set_to_it_is_a_config_or_an_error(key: str, value
 # The recipes and the documentation keep up with the options
 
 
-@pytest.mark.parametrize("name", ["sft", "sft-lora"])
-def test_recipes_are_configs(name: str) -> None:
-    path = ROOT / "recipes" / f"{name}.yaml"
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config = build_config(NEEDED | values, where=str(path))
-    assert (config.lora.rank > 0) == (name == "sft-lora")
-
-
 def test_the_first_recipe_names_every_option_with_its_default() -> None:
     values = dotted(yaml.safe_load((ROOT / "recipes" / "sft.yaml").read_text(encoding="utf-8")))
     assert known_keys(TrainConfig).keys() - values.keys() == {"model", "data", "out", "resume"}

@@ -17,6 +17,7 @@ from tiny import tiny_folder, tiny_model, tiny_tokenizer
 import tutelage
 from tutelage.data.load import load_prompts
 from tutelage.data.render import render_prompt
+from tutelage.engine.answer import OwnEngine
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.tree import pack
 from tutelage.errors import ConfigError, DataError, TrainingError
@@ -24,13 +25,18 @@ from tutelage.methods.registry import all_methods, find_method
 from tutelage.models.template import end_of_turn_id, ensure_chat_template, ensure_pad_token
 from tutelage.rewards.base import Part, RewardSum
 from tutelage.rewards.verifiers import make_verifier
-from tutelage.train import alarms, rollouts
+from tutelage.train import alarms
 from tutelage.train.checkpoint import load_checkpoint
 from tutelage.train.online import distinct_share
 from tutelage.train.optimizer import MasterAdamW
 from tutelage.train.rollouts import Actor, Clock, PromptItem
 
-ONLINE = sorted(name for name, cls in all_methods().items() if cls.online and cls.__module__.startswith("tutelage."))
+ONLINE = sorted(
+    name
+    for name, cls in all_methods().items()
+    if cls.online and not cls.has_teacher and cls.__module__.startswith("tutelage.")
+)
+"""The methods that learn from rewards; what learns from a teacher has tests of its own."""
 TIMING = ("seconds", "tokens_per_second")
 FAST: dict[str, Any] = {
     "prompts_per_step": 2, "group_size": 4, "max_new_tokens": 6, "num_samples": 0, "precision": "fp32", "quiet": True,
@@ -226,7 +232,7 @@ def test_killed_in_the_middle_and_resumed_is_never_killed(
     whole = train(method, "whole", **options)
     with monkeypatch.context() as patch:
         if place == "sampling":
-            patch.setattr(rollouts, "generate", killing(rollouts.generate, 3))
+            patch.setattr(OwnEngine, "sample", killing(OwnEngine.sample, 3))
         else:
             patch.setattr(MasterAdamW, "step", killing(MasterAdamW.step, 4))
         with pytest.raises(Killed):
@@ -249,9 +255,9 @@ def test_an_interrupt_while_sampling_leaves_the_step_to_be_taken_again(
             os.kill(os.getpid(), signal.SIGINT)
         return original(*args, progress=progress, **options)
 
-    original = rollouts.generate
+    original = OwnEngine.sample
     with monkeypatch.context() as patch:
-        patch.setattr(rollouts, "generate", interrupting)
+        patch.setattr(OwnEngine, "sample", interrupting)
         run = train("grpo", "stopped", epochs=2, save_every=100)
     assert not run.finished
     assert len(run.metrics) == 2

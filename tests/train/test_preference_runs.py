@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from tiny import tiny_folder, tiny_model
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -23,7 +22,6 @@ from tutelage.methods.registry import all_methods, find_method
 from tutelage.models.load import load_model
 from tutelage.models.reward import load_reward_model
 from tutelage.score import score_records
-from tutelage.train.config import build_run
 from tutelage.train.observe import observe
 from tutelage.train.reference import Precomputed, compute_logprobs
 from tutelage.types import Comparison, Message
@@ -293,12 +291,6 @@ def test_the_example_of_the_documentation(tiny_llama: Path) -> None:
         train(str(path), tiny_llama, "own2", betta=0.2)
     page = (ROOT / "docs" / "new-method.md").read_text(encoding="utf-8")
     assert path.read_text(encoding="utf-8") in page
-
-
-def test_the_recipes_name_only_options_there_are() -> None:
-    for name in ("dpo", "reward"):
-        values = yaml.safe_load((ROOT / "recipes" / f"{name}.yaml").read_text(encoding="utf-8"))
-        build_run(find_method(name), {"model": "m", "data": "d", "out": "o"} | values)
 
 
 def test_the_documentation_names_every_method_and_option() -> None:

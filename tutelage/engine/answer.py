@@ -6,13 +6,14 @@ Leaves out judging the answers (`evaluate`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from tutelage.data.render import render_conversation, render_prompt
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.generate import Sampling, decode, generate, stream
+from tutelage.engine.generate import Completion, Engine, Sampling, decode, generate, stream
 from tutelage.engine.tree import Tokens, Tree, pack, split_by_budget
 from tutelage.models.template import end_of_turn_id
 from tutelage.types import Answer, Conversation, Message, Prompt
@@ -46,6 +47,32 @@ def ends_with_text(tokenizer: Any, stop: Sequence[str]) -> Callable[[Sequence[in
     return ends
 
 
+@dataclass(frozen=True)
+class OwnEngine:
+    """Our own sampler, which uses the model itself: there is nothing to keep in step."""
+
+    model: Any
+    tokenizer: Any
+    batch_size: int = 64
+
+    def sync(self) -> None:
+        pass
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        keys: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        return generate(
+            self.model, prompts, sampling, stop_ids=stop_ids(self.tokenizer), pad_id=pad_id(self.tokenizer),
+            batch_size=self.batch_size, keys=keys, ends_text=ends_with_text(self.tokenizer, sampling.stop),
+            progress=progress,
+        )  # fmt: skip
+
+
 def answer_prompts(
     model: Any,
     tokenizer: Any,
@@ -56,18 +83,19 @@ def answer_prompts(
     num_samples: int = 1,
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
 ) -> list[Answer]:
     """Answers to each prompt, `num_samples` of them one after the other, in the prompts' order.
 
-    Control tokens a model writes stay visible in the text.
+    Our own sampler samples them unless another `engine` is given. Control tokens a model writes stay visible in the
+    text.
     """
+    engine = engine or OwnEngine(model, tokenizer, batch_size)
     end = end_of_turn_id(tokenizer)
     rendered = [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts]
     asked = [prompt for prompt in prompts for _ in range(num_samples)]
-    completions = generate(
-        model, [ids for ids in rendered for _ in range(num_samples)], sampling, stop_ids=stop_ids(tokenizer),
-        pad_id=pad_id(tokenizer), batch_size=batch_size, ends_text=ends_with_text(tokenizer, sampling.stop),
-        progress=progress,
+    completions = engine.sample(
+        [ids for ids in rendered for _ in range(num_samples)], sampling, progress=progress
     )  # fmt: skip
     return [
         Answer(
@@ -131,3 +159,29 @@ def nll_of_texts(engine: TreeEngine, tokenizer: Any, texts: Sequence[str]) -> li
     trees = [Tree(Tokens.prompt(ids[index][:1]), (Tokens.completion(ids[index][1:]),)) for index in long_enough]
     found = dict(zip(long_enough, _tree_nll(engine, trees), strict=True))
     return [found.get(index, (0.0, 0)) for index in range(len(texts))]
+
+
+def kl_of_samples(
+    policy: TreeEngine,
+    origin: TreeEngine,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    progress: Callable[[int], None] | None = None,
+) -> list[float]:
+    """log π − log π_origin in nats, summed over one sampled answer to each prompt, stop token included.
+
+    Both are taken at temperature 1 whatever the answers were sampled with; their mean estimates KL(π ‖ π_origin) where
+    that was 1 too.
+    """
+    end = end_of_turn_id(tokenizer)
+    rendered = [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts]
+    completions = generate(
+        policy.model, rendered, sampling, stop_ids=stop_ids(tokenizer), pad_id=pad_id(tokenizer), progress=progress
+    )
+    trees = [
+        Tree(Tokens.prompt(ids), (Tokens.completion(completion.sampled),))
+        for ids, completion in zip(rendered, completions, strict=True)
+    ]
+    costs = zip(_tree_nll(policy, trees), _tree_nll(origin, trees), strict=True)
+    return [cost_of_origin - cost for (cost, _), (cost_of_origin, _) in costs]

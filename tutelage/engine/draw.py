@@ -8,6 +8,7 @@ batch. Leaves out: where the numbers come from (`uniforms` makes them of a seed 
 from __future__ import annotations
 
 import math
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 
 TILE = 256
 """The vocabulary is summed in tiles first, so that only one tile of a row is walked token by token."""
+AT_ONCE = 2**21
+"""Logits that are looked at together: several passes over what still lies in the processor's cache."""
 NUCLEUS = 1024
 """How many of the most probable tokens are looked at for top-p before the whole vocabulary is sorted."""
 
@@ -52,6 +55,14 @@ def draw(logits: Tensor, how: Distribution, numbers: Tensor) -> Drawn:
 
     Logits may be in any floating type; what is computed from them is fp32. They may be changed.
     """
+    rows = max(1, AT_ONCE // logits.shape[-1])
+    if logits.device.type != "cpu" or len(logits) <= rows:
+        return _draw(logits, how, numbers)
+    parts = [_draw(*part) for part in zip(logits.split(rows), repeat(how), numbers.split(rows), strict=False)]
+    return Drawn(torch.cat([part.ids for part in parts]), torch.cat([part.logprobs for part in parts]))
+
+
+def _draw(logits: Tensor, how: Distribution, numbers: Tensor) -> Drawn:
     wide = logits.float()
     if how.temperature == 0:
         ids = wide.argmax(-1)

@@ -22,9 +22,11 @@ from torch.nn import functional
 from tutelage.engine.attention import ATTENTION_NAME, TreeUnsupportedError, register
 from tutelage.engine.fused import fuse_layers
 from tutelage.engine.logprobs import Head, Logprobs, chunked_logprobs
+from tutelage.engine.support import recall, remember, support_key
 from tutelage.engine.tree import Tokens, Tree, TreeBatch, pack
 from tutelage.models.adapt import is_reward_model
 from tutelage.models.reward import score_head
+from tutelage.models.starter import cache_folder
 
 logger = logging.getLogger("tutelage")
 
@@ -117,15 +119,28 @@ def _padded_inputs(batch: TreeBatch) -> tuple[Tensor, Tensor, list[int], list[in
     return *_padded_rows(paths, batch.input_ids.device), rows, columns
 
 
+def padded_logits(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """Logits where each target is predicted, `(num_targets, vocab)` fp32, by the model's ordinary forward.
+
+    The head runs on the whole rows; this path is about being right for any model, not about being lean.
+    """
+    ids, attention, rows, columns = _padded_inputs(batch)
+    return model(input_ids=ids, attention_mask=attention, use_cache=False).logits[rows, columns].float()
+
+
+def tree_logits(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """The same logits by the fast path, all at once: only for what cannot be computed in chunks."""
+    head = read_head(model)
+    hidden = tree_hidden(model, batch).index_select(0, batch.source_index)
+    logits = functional.linear(hidden, head.weight, head.bias).float() * head.scale
+    return logits if head.softcap is None else head.softcap * (logits / head.softcap).tanh()
+
+
 def padded_logprobs(
     model: nn.Module, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False
 ) -> Logprobs:
     """Logprobs of the same targets, in the same order, by the model's ordinary forward on right-padded rows."""
-    ids, attention, rows, columns = _padded_inputs(batch)
-    # The head runs on the whole rows here; this path is about being right for any model, not about being lean.
-    logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[rows, columns].float()
-    logits = logits / temperature
-    everything = logits.log_softmax(-1)
+    everything = (padded_logits(model, batch) / temperature).log_softmax(-1)
     logprobs = everything.gather(1, batch.target_ids[:, None]).squeeze(1)
     entropy = -(everything.exp() * everything).sum(-1).detach() if with_entropy else None
     return Logprobs(logprobs, entropy)
@@ -183,6 +198,10 @@ class TreeEngine:
         run: Callable[..., Logprobs] = tree_logprobs if self.path == "tree" else padded_logprobs
         return run(self.model, batch, temperature=temperature, with_entropy=with_entropy)
 
+    def logits(self, batch: TreeBatch) -> Tensor:
+        """All logits where each target is predicted, `(num_targets, vocab)` fp32, differentiable: much memory."""
+        return tree_logits(self.model, batch) if self.path == "tree" else padded_logits(self.model, batch)
+
     def values(self, batch: TreeBatch) -> Tensor:
         """A critic's value of the state before each target, `(num_targets,)` fp32, differentiable."""
         return tree_values(self.model, batch) if self.path == "tree" else padded_values(self.model, batch)
@@ -193,10 +212,19 @@ class TreeEngine:
 
 
 def tree_support(model: nn.Module) -> str:
-    """Why the model cannot use tree attention; empty when it can. Found out once for each model."""
+    """Why the model cannot use tree attention; empty when it can. Found out once for each model.
+
+    Of a large model it is remembered for all of the same class and configuration (`support`).
+    """
     found: str | None = getattr(model, "_tutelage_tree_support", None)
     if found is None:
-        found = _why_not_tree(model)
+        key = support_key(model, base_causal_lm(model))
+        found = recall(cache_folder(), key) if key else None
+        if found is None:
+            found = _why_not_tree(model)
+            if key:
+                remember(cache_folder(), key, found)
+        register()
         model._tutelage_tree_support = found  # type: ignore[assignment]
     return found
 
@@ -230,12 +258,29 @@ FP32_PROBE_PARAMETERS = 1_000_000_000
 """Up to this size the two paths are compared in fp32: bf16 rounding alone moves logprobs of nonsense by half a nat."""
 
 
+PROBE_VOCAB = 128
+"""Rows of the embedding and the head that a copy has: more than `_probe_batch` uses, far fewer than a vocabulary."""
+
+
 def _probe_model(model: nn.Module) -> nn.Module:
+    """The model itself, or a copy in fp32 with a short vocabulary."""
     parameters = list(model.parameters())
     small = sum(p.numel() for p in parameters) <= FP32_PROBE_PARAMETERS
     if parameters[0].dtype == torch.float32 or not small:
         return model
-    return copy.deepcopy(model).float()
+    inner = base_causal_lm(model)
+    embeddings = [inner.get_input_embeddings(), inner.get_output_embeddings()]
+    short = {id(weight) for module in embeddings if module is not None for weight in module.parameters()}
+    wide = {id(p): _in_fp32(p[:PROBE_VOCAB] if id(p) in short else p) for p in parameters}
+    probe = copy.deepcopy(model, dict(wide)).float()
+    embedding = base_causal_lm(probe).get_input_embeddings()
+    if getattr(embedding, "padding_idx", None) is not None:
+        embedding.padding_idx = None  # it may lie past the end; without gradients it does nothing
+    return probe
+
+
+def _in_fp32(parameter: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().to(torch.float32, copy=True), requires_grad=parameter.requires_grad)
 
 
 def _compare_paths(model: nn.Module, name: str) -> str:

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from tutelage.engine.draw import restricted_logprobs
 from tutelage.engine.forward import base_causal_lm, ordinary_attention
+from tutelage.engine.merged import merged_adapters
 from tutelage.engine.sampler import Growing, Sampler, slot_attention, why_not
 from tutelage.errors import ConfigError
 
@@ -73,6 +74,23 @@ class Completion(NamedTuple):
     def sampled(self) -> tuple[int, ...]:
         """Everything the model chose: what a policy is trained on."""
         return self.ids + self.end
+
+
+class Engine(Protocol):
+    """What samples: our own sampler (`answer.OwnEngine`) or vLLM (`vllm.VllmEngine`)."""
+
+    def sync(self) -> None:
+        """Take the model's weights as they are now."""
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        keys: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """A completion for each prompt of token ids, in the order given; arguments as of `generate`."""
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -134,18 +152,19 @@ def generate(
     found: dict[int, Completion] = {}
 
     def done(one: Growing) -> None:
-        found[one.index] = _completion(one.ids, one.logprobs, stop_ids, sampling.ignore_eos, ended=one.ended)
+        found[one.index] = completion_of(one.ids, one.logprobs, stop_ids, sampling.ignore_eos, ended=one.ended)
         told(1)
 
-    with _ready(model, sampling.seed), slot_attention(model):
+    with _ready(model, sampling.seed), slot_attention(model), merged_adapters(model):
         sampler = Sampler(model, sampling, stop_ids, batch_size, ends_text)
         sampler.run(list(zip(prompts, keys, limits, strict=True)), done)
     return [found[index] for index in range(len(prompts))]
 
 
-def _completion(
+def completion_of(
     ids: Sequence[int], logprobs: Sequence[float], stop_ids: Sequence[int], ignore_eos: bool, *, ended: bool
 ) -> Completion:
+    """Everything that was sampled, the stop token told apart."""
     by_token = ended and not ignore_eos and ids[-1] in stop_ids
     kept = ids[:-1] if by_token else ids
     return Completion(tuple(kept), ended, tuple(ids[-1:]) if by_token else (), tuple(logprobs))
@@ -241,8 +260,8 @@ def _cut_at_the_end(
     for end in range(1, len(row) + 1):
         by_token = not sampling.ignore_eos and row[end - 1] in stop_ids
         if by_token or (ends_text is not None and ends_text(row[:end])):
-            return _completion(row[:end], logprobs[:end], stop_ids, sampling.ignore_eos, ended=True)
-    return _completion(row, logprobs, stop_ids, sampling.ignore_eos, ended=False)
+            return completion_of(row[:end], logprobs[:end], stop_ids, sampling.ignore_eos, ended=True)
+    return completion_of(row, logprobs, stop_ids, sampling.ignore_eos, ended=False)
 
 
 # One answer, streamed -----------------------------------------------------------------------------------------------
@@ -294,4 +313,4 @@ def stream(
         )  # fmt: skip
     row = output[0, len(prompt) :].tolist()
     ended = bool(row) and row[-1] in stop_ids
-    return _completion(row, (), stop_ids, sampling.ignore_eos, ended=ended)
+    return completion_of(row, (), stop_ids, sampling.ignore_eos, ended=ended)

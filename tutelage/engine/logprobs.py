@@ -37,11 +37,14 @@ class Logprobs(NamedTuple):
     """`(num_targets,)` nats, not differentiable; None unless asked for."""
 
 
-def _logits(products: Tensor, head: Head, rows: slice, temperature: float) -> Tensor:
-    """fp32 logits of some vocabulary rows, `(num_tokens, num_rows)`, from the products `hidden @ weight[rows].T`."""
-    logits = products.to(torch.float32, copy=True)
+def tile_logits(products: Tensor, head: Head, rows: slice, temperature: float) -> Tensor:
+    """fp32 logits of some vocabulary rows, `(num_tokens, num_rows)`, from the products `hidden @ weight[rows].T`.
+
+    Products in fp64, which only tests use, give logits in fp64.
+    """
+    logits = products.to(torch.promote_types(products.dtype, torch.float32), copy=True)
     if head.bias is not None:
-        logits += head.bias[rows].float()
+        logits += head.bias[rows].to(logits)
     if head.scale != 1.0:
         logits *= head.scale
     if head.softcap is not None:
@@ -51,21 +54,21 @@ def _logits(products: Tensor, head: Head, rows: slice, temperature: float) -> Te
     return logits
 
 
-def _cap_slope(logits: Tensor, softcap: float, temperature: float) -> Tensor:
+def cap_slope(logits: Tensor, softcap: float, temperature: float) -> Tensor:
     """d(cap(x))/dx from the capped, tempered logits."""
     return 1 - (logits * (temperature / softcap)).square_()
 
 
-def _vocab_tiles(num_vocab: int) -> list[slice]:
+def vocab_tiles(num_vocab: int) -> list[slice]:
     return [slice(start, min(start + VOCAB_TILE, num_vocab)) for start in range(0, num_vocab, VOCAB_TILE)]
 
 
-def _targets_inside(targets: Tensor, rows: slice) -> Tensor:
+def targets_inside(targets: Tensor, rows: slice) -> Tensor:
     """Which tokens have their target in this tile, as indices."""
     return ((targets >= rows.start) & (targets < rows.stop)).nonzero().squeeze(1)
 
 
-def _tile_lse(logits: Tensor) -> Tensor:
+def tile_lse(logits: Tensor) -> Tensor:
     """log-sum-exp of each row; torch's log_softmax is the fastest pass over a tile, and its largest value tells."""
     return logits.amax(-1) - torch.log_softmax(logits, -1).amax(-1)
 
@@ -87,16 +90,16 @@ def _forward_chunk(
 ) -> _Forward:
     found = hidden.new_zeros(len(targets), dtype=torch.float32)
     lses, means, kept = [], [], []
-    for rows in _vocab_tiles(head.weight.shape[0]):
+    for rows in vocab_tiles(head.weight.shape[0]):
         products = hidden @ head.weight[rows].T
-        logits = _logits(products, head, rows, temperature)
+        logits = tile_logits(products, head, rows, temperature)
         room_bytes -= products.nbytes
         if room_bytes >= 0:
             kept.append(products)
-        lses.append(_tile_lse(logits))
+        lses.append(tile_lse(logits))
         if with_entropy:
             means.append((torch.softmax(logits, -1) * logits).sum(-1))
-        inside = _targets_inside(targets, rows)
+        inside = targets_inside(targets, rows)
         found[inside] = logits[inside, targets[inside] - rows.start]
     tile_lses = torch.stack(lses)
     lse = torch.logsumexp(tile_lses, 0)
@@ -114,24 +117,35 @@ def _backward_chunk(
     Empties `kept` on the way, so that its memory is free again before the body's backward pass.
     """
     hidden_grad = torch.zeros_like(hidden, dtype=torch.float32)
-    for index, rows in enumerate(_vocab_tiles(head.weight.shape[0])):
+    for index, rows in enumerate(vocab_tiles(head.weight.shape[0])):
         products = kept.pop(0) if kept else hidden @ head.weight[rows].T
-        logits = _logits(products, head, rows, temperature)
+        logits = tile_logits(products, head, rows, temperature)
         # d logp(target) / d logit = onehot - p, and p is the tile's own softmax times the tile's share.
         grad = torch.softmax(logits, -1).mul_((tile_shares[index] * -grads)[:, None])
-        inside = _targets_inside(targets, rows)
+        inside = targets_inside(targets, rows)
         grad[inside, targets[inside] - rows.start] += grads[inside]
-        if head.softcap is not None:
-            grad *= _cap_slope(logits, head.softcap, temperature)
-        if head.scale != 1.0 or temperature != 1.0:
-            grad *= head.scale / temperature
-        if bias_grad is not None:
-            bias_grad[rows] += grad.sum(0)
-        low = grad.to(hidden.dtype)
-        hidden_grad += low @ head.weight[rows]
-        if weight_grad is not None:
-            weight_grad[rows] += low.T @ hidden
+        hidden_grad += through_head(grad, logits, hidden, head, rows, temperature, weight_grad, bias_grad)
     return hidden_grad
+
+
+def through_head(
+    grad: Tensor, logits: Tensor, hidden: Tensor, head: Head, rows: slice, temperature: float,
+    weight_grad: Tensor | None, bias_grad: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """The hidden states' share of a tile's gradient, `(num_tokens, dim)`; the head's is added to the sinks in place.
+
+    `grad` is that of the tile's `logits`, both `(num_tokens, num_rows)`; it is overwritten.
+    """
+    if head.softcap is not None:
+        grad *= cap_slope(logits, head.softcap, temperature)
+    if head.scale != 1.0 or temperature != 1.0:
+        grad *= head.scale / temperature
+    if bias_grad is not None:
+        bias_grad[rows] += grad.sum(0)
+    low = grad.to(hidden.dtype)
+    if weight_grad is not None:
+        weight_grad[rows] += low.T @ hidden
+    return low @ head.weight[rows]
 
 
 class _ChunkedLogprobs(torch.autograd.Function):
@@ -158,8 +172,8 @@ class _ChunkedLogprobs(torch.autograd.Function):
         hidden, weight, bias, targets, *tile_shares = ctx.saved_tensors
         scale, softcap, temperature = ctx.settings
         head = Head(weight, bias, scale, softcap)
-        weight_sink, weight_grad = _gradient_sink(weight, ctx.needs_input_grad[1])
-        bias_sink, bias_grad = _gradient_sink(bias, ctx.needs_input_grad[2])
+        weight_sink, weight_grad = gradient_sink(weight, ctx.needs_input_grad[1])
+        bias_sink, bias_grad = gradient_sink(bias, ctx.needs_input_grad[2])
         chunks = (tensor.split(CHUNK_TOKENS) for tensor in (hidden, targets, grads.float()))
         parts = [
             _backward_chunk(rows, head, ids, shares, kept, upstream, temperature, weight_sink, bias_sink)
@@ -168,7 +182,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
         return torch.cat(parts).to(hidden.dtype), weight_grad, bias_grad, None, None, None, None, None, None
 
 
-def _gradient_sink(parameter: Tensor | None, needed: bool) -> tuple[Tensor | None, Tensor | None]:
+def gradient_sink(parameter: Tensor | None, needed: bool) -> tuple[Tensor | None, Tensor | None]:
     """(where to add the gradient, what autograd gets): the optimiser's own buffer and None where there is one."""
     if parameter is None or not needed:
         return None, None

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tutelage.engine.attention import ATTENTION_NAME, register
 from tutelage.engine.draw import draw, uniforms
 from tutelage.engine.forward import base_causal_lm, read_head, tree_support
 from tutelage.engine.logprobs import Head
+from tutelage.engine.merged import packed_linear
 from tutelage.engine.slots import Decode, KeysValues, Prefill, Slots, shape_of
 from tutelage.engine.tree import Segment, TreeLayout
 
@@ -92,6 +92,7 @@ class Sampler:
         """`ends_text` says of the ids so far whether a stop string is complete."""
         self.decoder = base_causal_lm(model).get_decoder()
         self.head: Head = read_head(model)
+        self.through_head = packed_linear(self.head.weight, self.head.bias)
         self.shape = shape_of(base_causal_lm(model))
         self.sampling, self.batch_size, self.ends_text = sampling, batch_size, ends_text
         self.stop_ids = frozenset(() if sampling.ignore_eos else stop_ids)
@@ -197,7 +198,7 @@ class Sampler:
         return output.last_hidden_state[0]
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = functional.linear(hidden, self.head.weight, self.head.bias)
+        logits = self.through_head(hidden)
         if self.head.scale != 1.0 or self.head.softcap is not None:
             logits = logits.float() * self.head.scale
         if self.head.softcap is not None:

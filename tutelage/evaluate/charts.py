@@ -28,6 +28,9 @@ _WIDE, _HIGH = 1000, 400
 # Series drawn together, under one title; anything else gets a chart of its own.
 _GROUPS = (
     ("Loss", {"loss": "training", "val_loss": "validation"}),
+    ("Reward", {"reward": ""}),
+    ("KL to the reference, nats an answer", {"kl": ""}),
+    ("Share of verdicts the reward model agrees with", {"accuracy": "training", "val_accuracy": "held out"}),
     ("Learning rate", {"learning_rate": ""}),
     ("Tokens a second", {"tokens_per_second": ""}),
 )

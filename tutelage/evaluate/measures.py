@@ -1,8 +1,8 @@
 """What can be said about an answer without asking anyone: does it stop, loop, leak, copy, fit in length?
 
-Each measure is a pure function of one answer's text (or of any sequence: words, token ids); `measure_answer` applies
-all of them and `MEASURES` says what each one means. Measures that do not apply to an answer (no reference, no checks)
-are left out of its result, so that nothing is ever NaN.
+Each measure but one is a pure function of one answer's text (or of any sequence: words, token ids); `measure_answer`
+applies these, `measure_answers` all of them, and `MEASURES` says what each one means. Measures that do not apply to an
+answer (no reference, no checks) are left out of its result, so that nothing is ever NaN.
 
 Leaves out: intervals and comparisons (`tutelage.evaluate.summary`), and negative log-likelihoods, which need the model;
 their rows stand in `MEASURES` and their numbers arrive with `tutelage.evaluate.report.ModelResult`.
@@ -11,7 +11,8 @@ their rows stand in `MEASURES` and their numbers arrive with `tutelage.evaluate.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,6 +107,14 @@ MEASURES: tuple[Measure, ...] = (
         "%",
     ),
     Measure(
+        "alike",
+        "Says the same to everything",
+        "Share of the answer's four-word sequences that also stand in this model's answers to other prompts.",
+        "lower",
+        "mean",
+        "%",
+    ),
+    Measure(
         "length_fit",
         "Length misfit",
         "|log(words / words of the reference answer)|: 0 is the same length, 0.69 is half or double.",
@@ -145,6 +154,21 @@ MEASURES: tuple[Measure, ...] = (
         "nats",
     ),
 )
+
+
+def measure_answers(answers: Sequence[Answer]) -> list[dict[str, float]]:
+    """`measure_answer` of each of one model's answers, and how alike they are: what a fixed answer cannot hide."""
+    texts = [words(answer.text) for answer in answers]
+    num_answers = Counter(gram for text in texts for gram in set(_ngrams(text, NGRAM_WORDS)))
+    return [
+        measure_answer(answer) | {"alike": _shared_fraction(text, num_answers)}
+        for answer, text in zip(answers, texts, strict=True)
+    ]
+
+
+def _shared_fraction(units: Sequence[Hashable], num_answers: Mapping[tuple[Hashable, ...], int]) -> float:
+    grams = _ngrams(units, NGRAM_WORDS)
+    return sum(num_answers[gram] > 1 for gram in grams) / len(grams) if grams else 0.0
 
 
 def measure_answer(answer: Answer) -> dict[str, float]:

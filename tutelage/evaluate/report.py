@@ -25,16 +25,19 @@ from markupsafe import Markup
 from tutelage.data.words import words
 from tutelage.errors import TutelageError
 from tutelage.evaluate.charts import RunCurve, draw_curves, draw_intervals
+from tutelage.evaluate.contest import Standings
 from tutelage.evaluate.markdown import clean_text, render_markdown
 from tutelage.evaluate.measures import LOOP_WORDS, measure_answer
 from tutelage.evaluate.summary import ModelResult, Row, aligned_answers, summarise
 from tutelage.evaluate.terminal import report_table
 from tutelage.evaluate.wording import (
+    contest_sentence,
     finding,
     format_difference,
     format_range,
     format_value,
     headline,
+    moved_sentence,
     overview,
     sample_size_note,
     undecided_labels,
@@ -66,13 +69,17 @@ def write_report(
     curves: Sequence[RunCurve] = (),
     facts: Mapping[str, str] = NO_FACTS,
     first_prompts: Sequence[str] = (),
+    standings: Standings | None = None,
 ) -> None:
     """Write the report of 1 to 4 models on the same prompts; the first model is "before", the last "after".
 
-    `first_prompts` are prompt ids or last user messages to show before the others, in that order.
+    `first_prompts` are prompt ids or last user messages to show before the others, in that order; `standings` says who
+    won under which rater.
     Raises `ConfigError` or `DataError` as `summarise` does, `TutelageError` when the file cannot be written.
     """
-    page = render_report(title=title, models=models, curves=curves, facts=facts, first_prompts=first_prompts)
+    page = render_report(
+        title=title, models=models, curves=curves, facts=facts, first_prompts=first_prompts, standings=standings
+    )
     _write_whole(path, page)
 
 
@@ -83,6 +90,7 @@ def render_report(
     curves: Sequence[RunCurve],
     facts: Mapping[str, str],
     first_prompts: Sequence[str],
+    standings: Standings | None = None,
 ) -> str:
     """The page as a string."""
     rows = summarise(models)
@@ -102,6 +110,8 @@ def render_report(
             filters=_filters(models, cases),
             charts=draw_curves(curves),
             facts=facts,
+            standings=standings,
+            slots={model.name: slot for slot, model in enumerate(models)},
             overview=overview(rows),
             note=sample_size_note(len(cases)),
             style=Markup(style),
@@ -219,6 +229,9 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         finding=finding,
+        contest=contest_sentence,
+        moved=moved_sentence,
+        share=lambda contest: draw_intervals([contest.rate.score], full_scale=True),
         value=lambda estimate, measure: format_value(measure, estimate.estimate),
         range=lambda interval, measure, signed=False: format_range(measure, interval, signed=signed),
         difference=lambda interval, measure: format_difference(measure, interval),

@@ -12,6 +12,7 @@ from typing import Any
 from tutelage.engine.answer import answer_prompts, nll_of_references, nll_of_texts
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Sampling
+from tutelage.engine.memory import keep_freed_memory
 from tutelage.evaluate.summary import ModelResult
 from tutelage.models.folder import read_origin
 from tutelage.models.load import Loaded, load_model
@@ -21,6 +22,7 @@ from tutelage.types import Prompt
 
 def load_for_answers(name: str, workspace: Path | None, *, trust_remote_code: bool = False) -> Loaded:
     """Load a model to ask it something; a base model without a chat template is asked in plain text."""
+    keep_freed_memory()
     loaded = load_model(name, workspace=workspace, trust_remote_code=trust_remote_code)
     ensure_bare_template(loaded.tokenizer)
     ensure_pad_token(loaded.tokenizer)

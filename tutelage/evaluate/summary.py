@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.errors import ConfigError, DataError
-from tutelage.evaluate.measures import MEASURES, Measure, measure_answer
+from tutelage.evaluate.measures import MEASURES, Measure, measure_answers
 from tutelage.stats.intervals import (
     Interval,
     bootstrap_ratio,
@@ -70,7 +70,7 @@ def summarise(models: Sequence[ModelResult]) -> list[Row]:
     if not 1 <= len(models) <= MAX_MODELS:
         raise ConfigError(f"a report compares 1 to {MAX_MODELS} models, and {len(models)} were given")
     names = tuple(model.name for model in models)
-    measured = [[measure_answer(answer) for answer in answers] for answers in aligned_answers(models)]
+    measured = [measure_answers(answers) for answers in aligned_answers(models)]
     rows = []
     for measure in MEASURES:
         if measure.unit == "nats":

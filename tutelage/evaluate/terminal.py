@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tutelage.evaluate.contest import Standings
 from tutelage.evaluate.markdown import clean_text
 from tutelage.evaluate.summary import Row
-from tutelage.evaluate.wording import format_difference, format_range, format_value
+from tutelage.evaluate.wording import contest_sentence, format_difference, format_range, format_value, moved_sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +34,22 @@ def report_table(rows: Sequence[Row]) -> Table:
         table.add_column("Verdict")
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES[row.verdict] if i > len(names) else "") for i, cell in _cells(row)))
+    return table
+
+
+def standings_table(standings: Standings) -> Table:
+    """A line for each pair of models and for each distance."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=f"Who wins under the {standings.rater}, with 95 % intervals", title_justify="left", show_header=False,
+        pad_edge=False,
+    )  # fmt: skip
+    for contest in standings.contests:
+        table.add_row(clean_text(contest_sentence(contest)), Text(contest.verdict, style=_STYLES[contest.verdict]))
+    for moved in standings.moved:
+        table.add_row(clean_text(moved_sentence(moved)), "")
     return table
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tutelage.evaluate.contest import Contest, Moved
 from tutelage.evaluate.measures import Measure
 from tutelage.evaluate.summary import Row, half_width_points
 from tutelage.stats.intervals import Interval
@@ -56,6 +57,22 @@ def finding(row: Row) -> str:
     if len(row.estimates) == 1:
         values = values[:1]
     return f"{row.measure.label}: {' → '.join(values)} {format_range(row.measure, known[-1])}"
+
+
+def contest_sentence(contest: Contest) -> str:
+    """ "demo-rlhf beats demo-sft on 61 % of 96 prompts [51, 70] (55 wins, 7 ties, 34 losses)"."""
+    rate = contest.rate
+    share, low, high = (f"{100 * value:.0f}" for value in rate.score)
+    return (
+        f"{contest.winner} beats {contest.loser} on {share} % of {rate.n} prompts [{low}, {high}] "
+        f"({rate.wins} wins, {rate.ties} ties, {rate.n - rate.wins - rate.ties} losses)"
+    )
+
+
+def moved_sentence(moved: Moved) -> str:
+    """ "KL from demo-sft to demo-rlhf: 3.1 nats an answer [2.2, 4.0]"."""
+    kl, low, high = (f"{value:.1f}".replace("-", MINUS) for value in moved.kl)
+    return f"KL of {moved.model} from {moved.origin}: {kl} nats an answer [{low}, {high}], {moved.num_prompts} prompts"
 
 
 def headline(rows: Sequence[Row]) -> list[Row]:

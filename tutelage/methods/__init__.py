@@ -9,12 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tutelage.methods.policy import GroupMethod, PolicyMethod, Rollouts
     from tutelage.methods.preference import PairMethod, Pairs, ReferencePairMethod, Side
     from tutelage.methods.registry import Loss, LossBatch, method
 
-__all__ = ["Loss", "LossBatch", "PairMethod", "Pairs", "ReferencePairMethod", "Side", "method"]
+__all__ = [
+    "GroupMethod", "Loss", "LossBatch", "PairMethod", "Pairs", "PolicyMethod", "ReferencePairMethod", "Rollouts",
+    "Side", "method",
+]  # fmt: skip
 
 _HOMES = dict.fromkeys(("PairMethod", "Pairs", "ReferencePairMethod", "Side"), "preference")
+_HOMES |= dict.fromkeys(("GroupMethod", "PolicyMethod", "Rollouts"), "policy")
 _HOMES |= dict.fromkeys(("Loss", "LossBatch", "method"), "registry")
 
 

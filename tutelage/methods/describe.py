@@ -70,13 +70,15 @@ def _values(hint: Any) -> str:
         return " | ".join(typing.get_args(hint))
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return _values(next(part for part in typing.get_args(hint) if part is not type(None)))
+    if typing.get_origin(hint) is tuple:
+        return "text, one or several"
     return {float: "number", int: "whole number", bool: "yes or no", str: "text"}.get(hint, str(hint))
 
 
 def _default(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "–" if value in (None, ()) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def method_table(methods: Mapping[str, type[Any]]) -> RenderableType:
@@ -86,7 +88,7 @@ def method_table(methods: Mapping[str, type[Any]]) -> RenderableType:
     table = Table("method", "learns from", "reference", "what", "paper", box=None, header_style="bold")
     for name in sorted(methods, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)):
         cls = methods[name]
-        reference = "yes" if cls.needs_reference else ""
+        reference = "yes" if cls().needs_reference else ""
         table.add_row(name, getattr(cls, "learns_from", ""), reference, cls.summary, cls.paper)
     return table
 
@@ -100,7 +102,9 @@ def describe_method(cls: type[Any]) -> RenderableType:
     facts = Table(box=None, show_header=False)
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
-    reference = "needed: --ref-model, or the model that training starts from" if cls.needs_reference else "none"
+    reference = "needed: --ref-model, or the model that training starts from" if cls().needs_reference else "none"
+    if reference == "none" and hasattr(cls, "measure_kl"):
+        reference = "none, unless --kl-coef is above 0 or --measure-kl is given"
     for name, value in (
         ("loss", cls.formula), ("paper", cls.paper), ("learns from", getattr(cls, "learns_from", "")),
         ("reference", reference), ("epochs", str(cls.epochs)),

@@ -17,10 +17,12 @@ from tutelage.engine.forward import TreeEngine
 from tutelage.engine.tree import ROW_MULTIPLE, Tree, TreeBatch, pack, split_by_budget
 from tutelage.errors import ConfigError, TrainingError
 from tutelage.methods.registry import LossBatch
+from tutelage.models.adapt import add_lora
 from tutelage.models.reward import load_reward_model, score_head
 from tutelage.train.config import TrainConfig
 from tutelage.train.dropout import disable_dropout
 from tutelage.train.optimizer import AdamWSettings, MasterAdamW
+from tutelage.train.prepare import trainable
 
 PREFIX = "critic."
 
@@ -76,6 +78,7 @@ def make_critic(
 ) -> Critic:
     """A critic from the model `name`: a reward model keeps its head, a language model gets one of zeros.
 
+    Where the policy trains adapters, so does the critic, and its head in full.
     Without a name it is the policy's starting point. Raises ConfigError when its tokens are not the policy's.
     """
     dtype = "bfloat16" if config.precision == "bf16" else "float32"
@@ -91,8 +94,9 @@ def make_critic(
     if name is None or not _is_trained(loaded.path):
         torch.nn.init.zeros_(score_head(loaded.model).weight)
     disable_dropout(loaded.model)
-    model = loaded.model.requires_grad_(True)
-    compute_dtype = model.dtype
+    compute_dtype = loaded.model.dtype
+    is_plain = not hasattr(loaded.model, "peft_config")
+    model = add_lora(loaded.model, config.lora) if config.lora.rank and is_plain else trainable(loaded.model)
     engine = TreeEngine(model)
     engine.model.train()
     settings = AdamWSettings(config.beta1, config.beta2, config.adam_eps, config.weight_decay)

@@ -2,7 +2,8 @@
 
 A step changes nothing before it learns, so one that is interrupted while sampling is taken again from its beginning,
 with the same draws. Everything a resumed run needs beside weights and moments stands in `LoopState.extra`.
-Leaves out: what is learned from an advantage (`methods`), sampling and scoring (`rollouts`), the critic (`critic`).
+Leaves out: what is learned from an advantage (`methods`), sampling and scoring (`rollouts`), the teacher (`teacher`),
+the critic (`critic`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from tutelage.train.alarms import Alarm, Watch
 from tutelage.train.critic import Critic, PretrainingMix
 from tutelage.train.loop import AbandonedStepError, Loop, Sums
 from tutelage.train.progress import Progress
-from tutelage.train.rollouts import Actor, Clock, Group, PromptItem, flat_index
+from tutelage.train.rollouts import Actor, Clock, Group, PromptItem, Scored, flat_index
+from tutelage.train.teacher import Teacher
 
 
 @dataclass
@@ -75,6 +77,7 @@ class OnlineLoop(Loop):
 
     actor: Actor = None  # type: ignore[assignment]
     reference: ReferencePolicy | None = None
+    teacher: Teacher | None = None
     critic: Critic | None = None
     mix: PretrainingMix | None = None
     watch: Watch = None  # type: ignore[assignment]
@@ -146,16 +149,13 @@ class OnlineLoop(Loop):
     def _rollout(self, indices: Sequence[int], step: int, clock: Clock, first: int) -> list[Group]:
         items: list[PromptItem] = [self.dataset.train[index] for index in indices]  # type: ignore[misc]
         self._abandon_if_asked()
-        return self.actor.rollout(items, step, clock, first)
+        groups = self.actor.rollout(items, step, clock, first)
+        return groups if self.teacher is None else [self.teacher.known(group) for group in groups]
 
     def _experience(self, step: int, groups: Sequence[Group]) -> Experience:
         groups = [group for group in groups if group.scored]
         if not groups:
-            first = self.dataset.places[self.plan.records(step)[0]]
-            raise TrainingError(
-                f"step {step}: none of the answers could be scored; look at the reward "
-                f"({', '.join(self.method.reward)}) and at the prompts, e.g. {first}"
-            )
+            raise self._none_to_learn_from(step)
         trees = [group.tree() for group in groups]
         scored = [one for group in groups for one in group.scored]
         totals = torch.tensor([float(one.judgement.total or 0.0) for one in scored])
@@ -166,6 +166,18 @@ class OnlineLoop(Loop):
         rewards = self.method.shape(shifted, lengths, stopped)
         found = torch.cat([tree.token_values["rollout_logprobs"] for tree in trees])
         return Experience(groups, trees, sequence_index, group_index, rewards, {"rollout_logprobs": found})
+
+    def _none_to_learn_from(self, step: int) -> TrainingError:
+        first = self.dataset.places[self.plan.records(step)[0]]
+        if self.teacher is not None:
+            return TrainingError(
+                f"step {step}: every answer, or its prompt, has a token beyond the {self.teacher.num_vocab} that "
+                f"{self.method.teacher} and {self.config.model} share, e.g. to {first}; give another --teacher"
+            )
+        return TrainingError(
+            f"step {step}: none of the answers could be scored; look at the reward "
+            f"({', '.join(self.method.reward)}) and at the prompts, e.g. {first}"
+        )
 
     def _shift(self, totals: Tensor) -> float:
         """A reward model's zero is arbitrary: what the first step's answers, the reference's own, got on average."""
@@ -180,7 +192,10 @@ class OnlineLoop(Loop):
     def _look_back(self, experience: Experience) -> list[float]:
         """Put into `experience.tokens` what the advantages and the loss need; returns the KL of each answer in nats."""
         tokens, method = experience.tokens, self.method
-        if method.num_updates > 1 or (method.needs_reference and method.kl_in_reward):
+        needs_old = method.num_updates > 1 or (method.needs_reference and method.kl_in_reward)
+        if needs_old and method.old_logprobs == "sampler":
+            tokens["old_logprobs"] = tokens["rollout_logprobs"]
+        elif needs_old:
             tokens["old_logprobs"] = self._each(experience.trees, self._logprobs_of(self.engine))
         if self.reference is not None:
             with self.reference.adapter_off():
@@ -284,18 +299,28 @@ class OnlineLoop(Loop):
         total = 0.0
         for row in split_by_budget(trees, self.row_tokens):
             batch = pack(row, multiple=ROW_MULTIPLE).to(self.device)
-            logprobs = self.engine.logprobs(batch, temperature=self.method.temperature).logprobs
-            seen = LossBatch(
-                logprobs, batch.sequence_index, batch.tree_index, batch.token_values.get("ref_logprobs"), None,
-                batch.values, batch.token_values,
-            )  # fmt: skip
+            seen = self._see(batch)
             loss = self.method.loss(seen)
             if not math.isfinite(value := float(loss.total.detach())):
                 raise self._stop(step, f"the loss is {value}", row)
             loss.total.backward()
             total += value
-            sums.add({**loss.metrics, **_mismatch(logprobs, batch)})
+            sums.add(loss.metrics)
+            if self.method.loss_temperature == self.method.temperature:
+                sums.add(_mismatch(seen.logprobs, batch))
         return total
+
+    def _see(self, batch: TreeBatch) -> LossBatch:
+        """What the loss sees: the policy's logprobs, or how far it is from a teacher at each token."""
+        tokens = batch.token_values
+        if self.teacher is None:
+            logprobs = self.engine.logprobs(batch, temperature=self.method.loss_temperature).logprobs
+        else:
+            logprobs, compared = self.teacher.compare(self.engine, batch, self.method)
+            tokens = {**tokens, **compared}
+        return LossBatch(
+            logprobs, batch.sequence_index, batch.tree_index, tokens.get("ref_logprobs"), None, batch.values, tokens
+        )
 
     def _update(self, step: int, rate: float, weight: float) -> float:
         try:
@@ -318,26 +343,17 @@ class OnlineLoop(Loop):
     # 5. What a person reads ------------------------------------------------------------------------------------------
     def _describe(self, groups: Sequence[Group], experience: Experience, kl: Sequence[float]) -> dict[str, float]:
         scored = [one for group in experience.groups for one in group.scored]
-        totals = [float(one.judgement.total or 0.0) for one in scored]
         lengths = [len(one.completion.sampled) for one in scored]
         found: dict[str, float] = {
-            "reward": statistics.fmean(totals),
-            "reward_std": statistics.pstdev(totals),
-            **self._by_component(groups),
+            **(self._describe_rewards(groups, scored, lengths) if self.teacher is None else {}),
             "num_scored": len(scored),
             "num_unscored": sum(group.num_unscored for group in groups),
-            "num_groups_equal": sum(not group.has_spread for group in groups),
             "length": statistics.fmean(lengths),
             "stop_rate": statistics.fmean(one.completion.stopped for one in scored),
             # Every token was drawn from the policy, so −log π of it is an unbiased estimate of the entropy there.
             "entropy": -float(experience.tokens["rollout_logprobs"].mean()),
             "distinct": distinct_share([one.completion.sampled for one in scored]),
         }
-        if len(set(lengths)) > 1 and found["reward_std"] > 0:
-            found["length_reward_slope"] = statistics.linear_regression(lengths, totals).slope
-        spreads = [one.judgement.spread for one in scored if one.judgement.spread is not None]
-        if spreads:
-            found["ensemble_spread"] = statistics.fmean(spreads)
         if kl:
             interval = mean_interval(kl) if len(kl) > 1 else (kl[0], math.nan, math.nan)
             found |= {"kl": interval[0], "kl_low": interval[1], "kl_high": interval[2], "kl_coef": self.kl_coef}
@@ -345,6 +361,23 @@ class OnlineLoop(Loop):
                 "old_logprobs", experience.tokens["rollout_logprobs"]
             )
             found["kl_per_token"] = float(k3(moved).mean())
+        return found
+
+    def _describe_rewards(
+        self, groups: Sequence[Group], scored: Sequence[Scored], lengths: Sequence[int]
+    ) -> dict[str, float]:
+        totals = [float(one.judgement.total or 0.0) for one in scored]
+        found: dict[str, float] = {
+            "reward": statistics.fmean(totals),
+            "reward_std": statistics.pstdev(totals),
+            **self._by_component(groups),
+            "num_groups_equal": sum(not group.has_spread for group in groups),
+        }
+        if len(set(lengths)) > 1 and found["reward_std"] > 0:
+            found["length_reward_slope"] = statistics.linear_regression(lengths, totals).slope
+        spreads = [one.judgement.spread for one in scored if one.judgement.spread is not None]
+        if spreads:
+            found["ensemble_spread"] = statistics.fmean(spreads)
         return found
 
     def _by_component(self, groups: Sequence[Group]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Makes the loop of a method that samples: reward, reference, critic and pretraining mix as its options ask for.
+"""Makes the loop of a method that samples: reward or teacher, reference, critic, pretraining mix as its options ask.
 
 Leaves out the loop itself (`online`).
 """
@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tutelage.engine.answer import answer_prompts
-from tutelage.engine.generate import Sampling
+from tutelage.engine.answer import OwnEngine, answer_prompts
+from tutelage.engine.generate import Engine, Sampling
 from tutelage.engine.tree import Tree
 from tutelage.errors import ConfigError
 from tutelage.methods.registry import Reading
+from tutelage.models.find import resolve_model
+from tutelage.rewards.base import RewardSum
 from tutelage.rewards.spec import make_reward
 from tutelage.train.alarms import Watch
 from tutelage.train.critic import Critic, PretrainingMix, make_critic
@@ -23,26 +25,48 @@ from tutelage.train.prepare import other_engine
 from tutelage.train.rollouts import Actor
 from tutelage.train.run_folder import RunFolder
 from tutelage.train.setting import Setting
+from tutelage.train.teacher import make_teacher
 
 
 def make_online_loop(setting: Setting, folder: RunFolder) -> OnlineLoop:
     """The loop, not yet resumed. Raises a TutelageError for what the options ask for and is not there."""
     config, method = setting.config, setting.method
-    reward = make_reward(
-        method.reward, workspace=config.workspace, ensemble_penalty=method.ensemble_penalty, say=setting.say
-    )
     model = setting.engine.model
-    actor = Actor(model, setting.tokenizer, method, reward, config.seed)
+    actor = Actor(model, setting.tokenizer, method, _reward(setting), config.seed, engine=_engine(setting))
     loop = OnlineLoop(
         config, method, setting.engine, setting.optimizer, setting.dataset, folder, setting.learning_rate,
         take_samples=_sampler(setting) if config.num_samples else None, say=setting.say, quiet=setting.quiet,
         actor=actor,
         reference=_reference(setting) if method.needs_reference else None,
+        teacher=make_teacher(setting) if method.has_teacher else None,
         mix=_mix(setting), watch=Watch(method.stop_on),
     )  # fmt: skip
     if method.has_critic:
         loop.critic = _critic(setting, loop)
     return loop
+
+
+def _engine(setting: Setting) -> Engine:
+    """What samples, with room for the longest of the run's prompts."""
+    method, model, tokenizer = setting.method, setting.engine.model, setting.tokenizer
+    if method.sampler == "own":
+        return OwnEngine(model, tokenizer, method.sampling_batch)
+    from tutelage.engine.vllm import start_vllm
+
+    setting.say("starting vLLM")
+    prompts = [item.ids for item in setting.dataset.train]
+    sampling = Sampling(method.max_new_tokens, method.temperature)
+    return start_vllm(model, tokenizer, prompts, sampling, batch_size=method.sampling_batch)
+
+
+def _reward(setting: Setting) -> RewardSum:
+    """What the options name; with a teacher nothing is scored, and the sum is of nothing."""
+    config, method = setting.config, setting.method
+    if method.has_teacher:
+        return RewardSum(())
+    return make_reward(
+        method.reward, workspace=config.workspace, ensemble_penalty=method.ensemble_penalty, say=setting.say
+    )  # fmt: skip
 
 
 def _reference(setting: Setting) -> ReferencePolicy:
@@ -103,7 +127,17 @@ def check_online_options(method: Any, workspace: Path) -> None:
     from tutelage.rewards.spec import check_reward
     from tutelage.train.alarms import check_stop_on
 
-    if not method.reward:
+    if method.has_teacher:
+        if not method.teacher:
+            raise ConfigError("--teacher is missing; give a model whose answers are better and whose tokens the same")
+        resolve_model(method.teacher, workspace)
+    elif not method.reward:
         raise ConfigError("--reward is missing; give a reward model, a check such as `math`, or ./reward.py:function")
-    check_reward(method.reward, workspace)
+    else:
+        check_reward(method.reward, workspace)
     check_stop_on(method.stop_on)
+    if method.sampler == "vllm":
+        from tutelage.engine.vllm import check_temperature, require_vllm
+
+        require_vllm()
+        check_temperature(Sampling(method.max_new_tokens, method.temperature))

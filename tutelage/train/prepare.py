@@ -53,22 +53,35 @@ def _dtype(config: TrainConfig) -> str:
     return "bfloat16" if config.precision == "bf16" else "float32"
 
 
-def other_engine(config: TrainConfig, tokenizer: Any, say: Callable[[str], None]) -> Callable[[str], TreeEngine]:
-    """What loads another model as the reference; it must have the same tokens."""
+def other_engine(
+    config: TrainConfig, tokenizer: Any, say: Callable[[str], None], option: str = "--ref-model"
+) -> Callable[[str], TreeEngine]:
+    """What loads another model, frozen, as the reference or the teacher; it must have the same tokens.
+
+    Raises ConfigError, naming `option`, where it has others.
+    """
 
     def load(name: str) -> TreeEngine:
         loaded = load_model(
             name, workspace=config.workspace, dtype=_dtype(config), trust_remote_code=config.trust_remote_code,
             progress=say,
         )  # fmt: skip
-        if loaded.tokenizer.get_vocab() != tokenizer.get_vocab():
-            raise ConfigError(
-                f"--ref-model: {name} has other tokens than {config.model}; give a reference with the same tokenizer"
-            )
+        _check_same_tokens(name, loaded.tokenizer, config.model, tokenizer, option)
         disable_dropout(loaded.model)
         return TreeEngine(loaded.model.requires_grad_(False))
 
     return load
+
+
+def _check_same_tokens(name: str, theirs: Any, own_name: str, own: Any, option: str) -> None:
+    other, known = theirs.get_vocab(), own.get_vocab()
+    if other == known:
+        return
+    num_shared = len(other.items() & known.items())
+    raise ConfigError(
+        f"{option}: {name} has other tokens than {own_name} ({len(other)} against {len(known)}, and {num_shared} have "
+        "the same number in both); give a model with the same tokenizer"
+    )
 
 
 def prepare(model: Any, config: TrainConfig) -> tuple[TreeEngine, MasterAdamW]:
@@ -76,7 +89,7 @@ def prepare(model: Any, config: TrainConfig) -> tuple[TreeEngine, MasterAdamW]:
     keep_freed_memory()
     torch.manual_seed(config.seed)
     dtype = model.dtype
-    model = _adapted(model, config)
+    model = adapted(model, config)
     engine = TreeEngine(model)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -86,17 +99,22 @@ def prepare(model: Any, config: TrainConfig) -> tuple[TreeEngine, MasterAdamW]:
     return engine, MasterAdamW(model, settings, compute_dtype=dtype)
 
 
-def _adapted(model: Any, config: TrainConfig) -> Any:
+def adapted(model: Any, config: TrainConfig) -> Any:
     """The model with every weight trainable, or with fresh adapters, or with the adapter it was loaded with."""
     if config.lora.rank:
         return add_lora(model, config.lora)
-    if hasattr(model, "peft_config"):
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
-        return model
-    if config.merge_lora:
+    if config.merge_lora and not hasattr(model, "peft_config"):
         raise ConfigError(f"--merge-lora: {config.model} has no adapter to merge; give --lora.rank 16, or leave it out")
-    return model.requires_grad_(True)
+    return trainable(model)
+
+
+def trainable(model: Any) -> Any:
+    """The model with every weight trainable, or only those of the adapter that it has."""
+    if not hasattr(model, "peft_config"):
+        return model.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
+    return model
 
 
 def sampler(config: TrainConfig, model: Any, tokenizer: Any) -> Callable[[], list[Mapping[str, Any]]]:

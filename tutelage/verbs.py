@@ -211,9 +211,10 @@ def finish_report(
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
-    Console().print(report_table(summarise(results)))
+    console = Console()
+    console.print(report_table(summarise(results), console.width))
     if standings is not None:
-        Console().print(standings_table(standings))
+        console.print(standings_table(standings))
     print(f"report: {out.resolve()}")
 
 

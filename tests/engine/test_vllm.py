@@ -15,6 +15,7 @@ import tutelage
 from tutelage.cli import main
 from tutelage.engine import vllm
 from tutelage.engine.generate import Completion, Sampling
+from tutelage.engine.merged import merged_adapters
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models.adapt import LoraConfig, add_lora, merge_lora
 
@@ -85,7 +86,7 @@ def test_weights_are_those_of_the_saved_folder_and_a_tied_head(tmp_path: Path, f
 
     model = tiny_model(family)
     model.save_pretrained(tmp_path)
-    saved, given = load_file(tmp_path / "model.safetensors"), dict(vllm.merged_weights(model))
+    saved, given = load_file(tmp_path / "model.safetensors"), vllm.saved_weights(model)
     assert given.keys() == saved.keys() | {"lm_head.weight"}
     assert all(torch.equal(saved[name], given[name]) for name in saved)
     assert torch.equal(given["lm_head.weight"], model.get_output_embeddings().weight)
@@ -101,23 +102,15 @@ def adapted(seed: int = 1) -> Any:
     return model
 
 
-def test_an_adapter_is_merged_as_saving_merges_it_and_the_model_stays_as_it_is() -> None:
+def test_an_adapter_is_merged_as_saving_merges_it() -> None:
     model = adapted()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    given = dict(vllm.merged_weights(model))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    plain = dict(vllm.merged_weights(merge_lora(model)))
+    with merged_adapters(model):
+        given = vllm.saved_weights(model)
+    plain = vllm.saved_weights(merge_lora(model))
     assert plain.keys() == given.keys()
     assert all(torch.allclose(plain[name], given[name], atol=1e-6) for name in plain)
-    base = dict(vllm.merged_weights(tiny_model("qwen2")))
+    base = vllm.saved_weights(tiny_model("qwen2"))
     assert sum(not torch.equal(base[name], given[name]) for name in base) > 4
-
-
-def test_an_adapter_that_is_off_is_left_out() -> None:
-    model, base = adapted(), dict(vllm.merged_weights(tiny_model("qwen2")))
-    with model.disable_adapter():
-        given = dict(vllm.merged_weights(model))
-    assert all(torch.equal(base[name], given[name]) for name in base)
 
 
 def test_another_kind_of_adapter_is_an_error() -> None:
@@ -125,8 +118,11 @@ def test_another_kind_of_adapter_is_an_error() -> None:
 
     config = peft.LoraConfig(r=2, target_modules="all-linear", use_dora=True, task_type=peft.TaskType.CAUSAL_LM)
     model = peft.get_peft_model(tiny_model("qwen2"), config)
-    with pytest.raises(ModelError, match="only LoRA's can; leave --sampler out"):
-        dict(vllm.merged_weights(model))
+    with (
+        merged_adapters(model),
+        pytest.raises(ModelError, match="only LoRA's on linear layers can; leave"),
+    ):
+        vllm.saved_weights(model)
 
 
 # Answers, with a stand-in for vLLM -----------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from tutelage.evaluate.contest import Moved, Standings, hold_contests
 from tutelage.evaluate.measures import measure_answers
 from tutelage.evaluate.rater import ScriptedRater
 from tutelage.evaluate.report import render_report
-from tutelage.evaluate.summary import ModelResult
-from tutelage.evaluate.terminal import standings_table
+from tutelage.evaluate.summary import ModelResult, summarise
+from tutelage.evaluate.terminal import report_table, standings_table
 from tutelage.models.template import end_of_turn_id, ensure_bare_template
 from tutelage.stats.intervals import Interval
 from tutelage.types import Answer, Message, Prompt
@@ -121,3 +121,16 @@ def test_names_are_escaped_on_the_page():
         standings=hold_contests([BASE, bad], ScriptedRater()),
     )  # fmt: skip
     assert "<script>x" not in page
+
+
+def test_a_narrow_terminal_gets_values_and_verdicts_without_intervals():
+    rows = summarise([BASE, SFT, RLHF])
+    wide, narrow = (Console(file=io.StringIO(), width=width) for width in (160, 80))
+    wide.print(report_table(rows, wide.width))
+    narrow.print(report_table(rows, narrow.width))
+    assert "with 95 % intervals" in wide.file.getvalue()
+    assert "Difference" in wide.file.getvalue()
+    lines = narrow.file.getvalue().splitlines()
+    assert "the report has their 95 % intervals" in " ".join(narrow.file.getvalue().split())
+    assert not any("[" in line or "…" in line for line in lines)
+    assert sum("│" in line for line in lines) == len(rows)  # each row on one line

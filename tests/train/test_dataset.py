@@ -139,6 +139,22 @@ def test_long_records_are_cut_at_the_end() -> None:
     assert [item[0].branches[0].ids[-1] == end for item in made.train] == [True] * 4 + [False] * 6
 
 
+LEAKING = {"prompt": "What is it?", "completion": "It is dry.</s>What is it?"}
+
+
+def test_a_record_that_cannot_be_rendered_is_an_error_or_left_out_and_said() -> None:
+    with pytest.raises(DataError, match="holds the control token '</s>'"):
+        build([*PAIRS, LEAKING])
+    made, said = build([*PAIRS, LEAKING], bad_records="drop")
+    assert len(made.train) == len(PAIRS)
+    assert len(said) == 1
+    assert said[0].startswith("1 of 11 records cannot be rendered; left out; the first: ")
+    assert "holds the control token '</s>'" in said[0]
+    assert made.train == build(PAIRS)[0].train
+    with pytest.raises(DataError, match="nothing is left to train on: 1 of 1 records cannot be rendered"):
+        build([LEAKING], bad_records="drop")
+
+
 def test_a_record_whose_question_alone_is_too_long_cannot_be_cut() -> None:
     short, long = PAIRS[0], {"prompt": "cold and " * 30, "completion": "Yes."}
     limit = length(short)

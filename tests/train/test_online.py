@@ -121,6 +121,40 @@ def test_with_an_adapter_the_reference_is_the_model_without_it(world: Path, meth
     assert second["kl_per_token"] > 1e-4
 
 
+def test_with_an_adapter_the_critic_trains_one_too_and_its_head(world: Path) -> None:
+    run = train("ppo", "adapted", lora={"rank": 4}, learning_rate=0.01)
+    checkpoint = load_checkpoint(run.path / "checkpoints", log=print)
+    assert checkpoint is not None
+    of_critic = [name for name in checkpoint.tensors if name.startswith("critic.master.")]
+    assert any("lora_A" in name for name in of_critic)
+    assert any("score" in name for name in of_critic)
+    assert all("lora_" in name or "score" in name for name in of_critic)
+    assert run.metrics[-1]["value_grad_norm"] > 0
+
+
+def test_the_samplers_logprobs_in_place_of_the_trainers_save_a_pass_and_say_the_same(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In fp32 both are the same numbers but for the last digits, so the two runs are one."""
+    passes: list[bool] = []
+    original = TreeEngine.logprobs
+
+    def counting(engine: TreeEngine, *args: Any, **options: Any) -> Any:
+        passes.append(torch.is_grad_enabled())
+        return original(engine, *args, **options)
+
+    monkeypatch.setattr(TreeEngine, "logprobs", counting)
+    options = {"minibatches": 2, "inner_epochs": 2, "kl_coef": 0.05, "epochs": 1}
+    trainers = train("ppo", "trainer", old_logprobs="trainer", **options)
+    with_trainers = passes.count(False)
+    passes.clear()
+    samplers = train("ppo", "sampler", old_logprobs="sampler", **options)
+    assert passes.count(False) == with_trainers / 2  # the reference's alone
+    for one, other in zip(trainers.metrics, samplers.metrics, strict=True):
+        for name in ("loss", "reward", "grad_norm", "value_loss", "update_kl"):
+            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+
+
 def actor_of(model: Any, tokenizer: Any, **options: Any) -> Actor:
     method = find_method("grpo")(**{"group_size": 5, "max_new_tokens": 8} | options)
     return Actor(model, tokenizer, method, RewardSum((Part(make_verifier("length", "4")),)), seed=3)
@@ -220,15 +254,16 @@ RESUMED = {
     "dapo": {},
     "rloo": {"minibatches": 2},
 }
+ADAPTED = {"lora": {"rank": 4}, "merge_lora": True, "old_logprobs": "sampler"}
 
 
-@pytest.mark.parametrize("method", RESUMED)
+@pytest.mark.parametrize(("method", "more"), [*((method, {}) for method in RESUMED), ("ppo", ADAPTED)])
 @pytest.mark.parametrize("place", ["sampling", "learning"])
 def test_killed_in_the_middle_and_resumed_is_never_killed(
-    world: Path, monkeypatch: pytest.MonkeyPatch, method: str, place: str
+    world: Path, monkeypatch: pytest.MonkeyPatch, method: str, more: dict[str, Any], place: str
 ) -> None:
     (world / "pairs.jsonl").write_text('{"prompt": "What?", "completion": "It is dry."}\n', encoding="utf-8")
-    options = {"epochs": 2, **RESUMED[method]}
+    options = {"epochs": 2, **RESUMED[method], **more}
     whole = train(method, "whole", **options)
     with monkeypatch.context() as patch:
         if place == "sampling":

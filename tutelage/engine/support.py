@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -69,7 +70,8 @@ def remember(folder: Path, key: str, reason: str) -> None:
         temporary.write_text(json.dumps(kept, indent=0), encoding="utf-8")
         temporary.replace(folder / FILE_NAME)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _read(folder: Path) -> dict[str, Any]:

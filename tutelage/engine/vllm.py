@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tutelage.engine.answer import stop_ids
 from tutelage.engine.forward import base_causal_lm, ordinary_attention, padded_logprobs
 from tutelage.engine.generate import Completion, Sampling, completion_of, room_in_context
+from tutelage.engine.merged import merged_adapters
 from tutelage.engine.tree import Tokens, Tree, pack
 from tutelage.errors import ConfigError, ModelError
 
@@ -119,55 +120,23 @@ def engine_options(model: Any, *, max_tokens: int, batch_size: int, with_text: b
 # Weights -------------------------------------------------------------------------------------------------------------
 
 
-def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """(name, tensor) as the model's saved folder would have them, LoRA adapters merged in.
+def saved_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Name → tensor as the model's saved folder would have them; call it inside `merged_adapters`.
 
-    A tied head comes under its own name as well, since vLLM keeps the old one where it is not told of a new one. The
-    model is left as it is: one layer's merged weight exists at a time. Raises ModelError for another kind of adapter.
+    A tied head comes under its own name as well, since vLLM keeps the old one where it is not told of a new one. Raises
+    ModelError for an adapter that has not been merged.
     """
     from transformers.core_model_loading import revert_weight_conversion
 
     inner = base_causal_lm(model)
-    adapted = {name: module for name, module in inner.named_modules() if hasattr(module, "base_layer")}
-    weights: dict[str, Tensor] = {}
-    owners: dict[str, Any] = {}
-    for name, tensor in inner.state_dict().items():
-        owner = next((prefix for prefix in _prefixes(name) if prefix in adapted), None)
-        plain = name if owner is None else name.replace(f"{owner}.base_layer.", f"{owner}.")
-        if owner is not None and plain == name:
-            continue
-        if "modules_to_save" in name or "original_module" in name:
-            raise _unknown_adapter(name)
-        weights[plain] = tensor
-        if owner is not None and name.endswith("base_layer.weight"):
-            owners[plain] = adapted[owner]
-    saved = revert_weight_conversion(inner, weights)
-    if lost := owners.keys() - saved.keys():
-        raise _unknown_adapter(min(lost))
-    for name, tensor in saved.items():
-        yield name, tensor if name not in owners else _merged(name, tensor, owners[name])
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    return (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
-
-
-def _merged(name: str, weight: Tensor, layer: Any) -> Tensor:
-    if not hasattr(layer, "get_delta_weight") or any(getattr(layer, "use_dora", {}).values()):
-        raise _unknown_adapter(name)
-    if layer.disable_adapters or layer.merged:
-        return weight
-    merged = weight.float()
-    for adapter in layer.active_adapters:
-        merged = merged + layer.get_delta_weight(adapter).float()
-    return merged.to(weight.dtype)
-
-
-def _unknown_adapter(name: str) -> ModelError:
-    return ModelError(
-        f"--sampler vllm: the adapter of {name} cannot be merged for vLLM, only LoRA's can; leave --sampler out"
-    )
+    weights = inner.state_dict()
+    parts = {"base_layer", "modules_to_save", "original_module"}
+    if unmerged := next((name for name in weights if parts & set(name.split("."))), None):
+        raise ModelError(
+            f"--sampler vllm: the adapter of {unmerged} cannot be merged for vLLM, only LoRA's on linear layers can; "
+            "leave --sampler out"
+        )
+    return revert_weight_conversion(inner, weights)
 
 
 # The engine ----------------------------------------------------------------------------------------------------------
@@ -198,11 +167,11 @@ class VllmEngine:
 
     def sync(self) -> None:
         """Take the model's weights as they are now, and forget what was computed with the ones before."""
-        with _left_alone(), torch.no_grad():
+        with _left_alone(), torch.no_grad(), merged_adapters(self.model):
             # vLLM packs, fuses and lays out what it is given as it did when it first loaded the model.
+            weights = iter(saved_weights(self.model).items())
             self.llm.collective_rpc(
-                "reload_weights",
-                kwargs={"weights_iterator": merged_weights(self.model), "is_checkpoint_format": True},
+                "reload_weights", kwargs={"weights_iterator": weights, "is_checkpoint_format": True}
             )
             if not self.llm.reset_prefix_cache():
                 raise ModelError("vLLM did not forget its prompts' keys and values; start the run again")

@@ -16,25 +16,40 @@ from tutelage.evaluate.wording import contest_sentence, format_difference, forma
 if TYPE_CHECKING:
     from rich.table import Table
 
+_LABELS, _CELL = 34, 22
+"""Columns that the labels take, and a value with its interval."""
 _STYLES = {"better": "green", "worse": "bold red", "undecided": "dim", "": ""}
 
 
-def report_table(rows: Sequence[Row]) -> Table:
-    """Measures down, models across, then the paired difference of last and first with its verdict."""
+def report_table(rows: Sequence[Row], width: int = 200) -> Table:
+    """Measures down, models across, then the paired difference of last and first with its verdict.
+
+    Where the terminal is too narrow for the intervals it has the values and verdicts alone, and says so.
+    """
     from rich.table import Table
     from rich.text import Text
 
     names = rows[0].models if rows else ()
-    table = Table(title="Measures that need no judge, with 95 % intervals", title_justify="left", pad_edge=False)
+    brief = width < _LABELS + _CELL * (len(names) + 2 * (len(names) > 1))
+    title = "the report has their 95 % intervals" if brief else "with 95 % intervals"
+    table = Table(title=f"Measures that need no judge, {title}", title_justify="left", pad_edge=False)
     table.add_column("Measure", no_wrap=True)
     for name in names:
-        table.add_column(Text(clean_text(name)), justify="right")
+        table.add_column(Text(clean_text(name)), justify="right", no_wrap=brief)
     if len(names) > 1:
-        table.add_column("Difference", justify="right")
+        if not brief:
+            table.add_column("Difference", justify="right")
         table.add_column("Verdict")
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES[row.verdict] if i > len(names) else "") for i, cell in _cells(row)))
+        cells = _brief_cells(row) if brief else _cells(row)
+        table.add_row(*(Text(cell, style=_STYLES[row.verdict] if i > len(names) else "") for i, cell in cells))
     return table
+
+
+def _brief_cells(row: Row) -> list[tuple[int, str]]:
+    cells = [format_value(row.measure, estimate.estimate) if estimate else "–" for estimate in row.estimates]
+    verdict = [row.verdict or "–"] if len(row.models) > 1 else []
+    return list(enumerate([row.measure.label, *cells, *verdict]))
 
 
 def standings_table(standings: Standings) -> Table:

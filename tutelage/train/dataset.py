@@ -100,9 +100,10 @@ def token_limit(config: TrainConfig, model: Any) -> Limit:
 class _Trees:
     """Makes items of records and applies the rule for long ones, counting what it left out and what it cut."""
 
-    def __init__(self, method: Any, tokenizer: Any, limit: Limit, too_long: str) -> None:
-        self.method, self.limit, self.too_long = method, limit, too_long
+    def __init__(self, method: Any, tokenizer: Any, limit: Limit, config: TrainConfig) -> None:
+        self.method, self.limit, self.too_long, self.bad_records = method, limit, config.too_long, config.bad_records
         self.num_left_out = self.num_cut = self.num_empty = 0
+        self.bad: list[DataError] = []
         self.render = TokenizerRenderer(tokenizer, end_of_turn_id(tokenizer))
 
     def items(self, records: Sequence[Any]) -> tuple[list[Item], list[Any]]:
@@ -115,7 +116,13 @@ class _Trees:
         return items, kept
 
     def _item(self, record: Any) -> Item:
-        trees: Item = self.method.trees(record, self.render)
+        try:
+            trees: Item = self.method.trees(record, self.render)
+        except DataError as error:  # a text that this tokenizer cannot render, a control token in it for one
+            if self.bad_records == "error":
+                raise
+            self.bad.append(error)
+            return []
         limit = self.limit.num_tokens
         self.num_empty += not trees
         longest = max(map(_longest_path, trees), default=0)
@@ -148,12 +155,16 @@ class _Trees:
             say(f"{self.num_cut} {longer} and were cut")
         if self.num_left_out:
             say(f"{self.num_left_out} {longer} and were left out")
+        if self.bad:
+            say(f"{len(self.bad)} of {num_records} records cannot be rendered; left out; the first: {self.bad[0]}")
         if self.num_empty:
             say(f"{self.num_empty} of {num_records} records have nothing that the method learns from; left out")
 
     def why_nothing_is_left(self, num_records: int) -> str:
         if self.num_empty == num_records:
             return f"none of the {num_records} records has anything that the method learns from"
+        if self.bad:
+            return f"{len(self.bad)} of {num_records} records cannot be rendered; the first: {self.bad[0]}"
         return f"all {num_records} records are longer than {self.limit.num_tokens} tokens"
 
 
@@ -169,7 +180,7 @@ def make_dataset(
 
     Raises DataError for bad data, and when nothing is left to train on or to validate on.
     """
-    maker = _Trees(method, tokenizer, limit, config.too_long)
+    maker = _Trees(method, tokenizer, limit, config)
     items, kept = maker.items(records)
     maker.say_what_happened(len(records), say)
     if not items:
@@ -194,7 +205,7 @@ def _validation_items(
     def say_where(line: str) -> None:
         say(f"{config.val_data}: {line}")
 
-    maker = _Trees(method, tokenizer, limit, config.too_long)
+    maker = _Trees(method, tokenizer, limit, config)
     records = method.read(config.val_data, Reading(config.bad_records, say_where))
     items, kept = maker.items(records)
     maker.say_what_happened(len(records), say_where)

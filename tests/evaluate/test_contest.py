@@ -124,7 +124,7 @@ def test_names_are_escaped_on_the_page():
 
 
 def test_a_narrow_terminal_gets_values_and_verdicts_without_intervals():
-    rows = summarise([BASE, SFT, RLHF])
+    rows = summarise([result("starter-base", BAD, BAD), result("demo-sft", GOOD, BAD), result("demo-rlhf", GOOD, GOOD)])
     wide, narrow = (Console(file=io.StringIO(), width=width) for width in (160, 80))
     wide.print(report_table(rows, wide.width))
     narrow.print(report_table(rows, narrow.width))
@@ -133,4 +133,5 @@ def test_a_narrow_terminal_gets_values_and_verdicts_without_intervals():
     lines = narrow.file.getvalue().splitlines()
     assert "the report has their 95 % intervals" in " ".join(narrow.file.getvalue().split())
     assert not any("[" in line or "…" in line for line in lines)
-    assert sum("│" in line for line in lines) == len(rows)  # each row on one line
+    assert [sum(row.measure.label in line for line in lines) for row in rows] == [1] * len(rows)
+    assert all(line.split()[-1] == "undecided" for line in lines if "Empty answer" in line)

@@ -14,6 +14,7 @@ from tutelage.evaluate.measures import (
     length_misfit,
     longest_loop,
     measure_answer,
+    measure_answers,
     repetition,
 )
 from tutelage.types import Answer, Message, Prompt
@@ -121,5 +122,6 @@ def test_measures_are_finite_and_shares_stay_between_0_and_1(prompt, text, refer
 
 
 def test_every_measure_has_a_row_in_the_table():
-    measured = measure_answer(answer_to("Hi", "x", reference="y", checks=({"check": "one_line", "value": True},)))
+    answer = answer_to("Hi", "x", reference="y", checks=({"check": "one_line", "value": True},))
+    (measured,) = measure_answers([answer])
     assert {*measured, "nll_reference", "nll_general"} == {measure.name for measure in MEASURES}

@@ -303,7 +303,7 @@ def _load(model: Any, tokenizer: Any, options: Mapping[str, Any]) -> Any:
             save_tokenizer(tokenizer, Path(folder))
         try:
             return LLM(folder, **options)
-        except (ValueError, RuntimeError, NotImplementedError) as error:
+        except (ValueError, RuntimeError) as error:
             what = str(error).strip().splitlines() or [type(error).__name__]
             raise ModelError(f"--sampler vllm: vLLM cannot run this model: {what[0]}; leave --sampler out") from error
 

@@ -241,8 +241,13 @@ def _short(value: float) -> str:
     return f"{value:,.6g}".replace(",", "\u202f")
 
 
-def draw_intervals(estimates: Sequence[Interval | None], *, full_scale: bool) -> Markup:
-    """A dot and its interval for each model on one axis: 0..1 for shares, 0..the largest limit otherwise."""
+def draw_intervals(
+    estimates: Sequence[Interval | None], *, full_scale: bool, first_slot: int = 0, mark: float | None = None
+) -> Markup:
+    """A dot and its interval for each model on one axis: 0..1 for shares, 0..the largest limit otherwise.
+
+    Colours begin with that of `first_slot`; `mark` is a place on the axis to compare with.
+    """
     known = [estimate for estimate in estimates if estimate is not None]
     top = 1.0 if full_scale else max(estimate.high for estimate in known) or 1.0
     width, gap = 150, 12
@@ -252,9 +257,11 @@ def draw_intervals(estimates: Sequence[Interval | None], *, full_scale: bool) ->
         return round(4 + min(1.0, max(0.0, value / top)) * (width - 8), 1)
 
     parts = [Markup('<line class="axis" x1="4" x2="{}" y1="{}" y2="{}"/>').format(width - 4, height - 1, height - 1)]
-    for slot, estimate in enumerate(estimates):
+    if mark is not None:
+        parts.append(Markup('<line class="axis" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(across(mark), height - 1))
+    for row, estimate in enumerate(estimates):
         if estimate is not None:
-            y = gap * slot + gap / 2
+            slot, y = first_slot + row, gap * row + gap / 2
             low, mid, high = across(estimate.low), across(estimate.estimate), across(estimate.high)
             parts.append(
                 Markup('<line class="whisker c{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(slot, low, high, y, y)

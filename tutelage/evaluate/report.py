@@ -231,7 +231,7 @@ def _environment() -> Environment:
         finding=finding,
         contest=contest_sentence,
         moved=moved_sentence,
-        share=lambda contest: draw_intervals([contest.rate.score], full_scale=True),
+        share=lambda contest, slot: draw_intervals([contest.rate.score], full_scale=True, first_slot=slot, mark=0.5),
         value=lambda estimate, measure: format_value(measure, estimate.estimate),
         range=lambda interval, measure, signed=False: format_range(measure, interval, signed=signed),
         difference=lambda interval, measure: format_difference(measure, interval),

@@ -33,13 +33,15 @@ def report_table(rows: Sequence[Row], width: int = 200) -> Table:
     brief = width < _LABELS + _CELL * (len(names) + 2 * (len(names) > 1))
     title = "the report has their 95 % intervals" if brief else "with 95 % intervals"
     table = Table(title=f"Measures that need no judge, {title}", title_justify="left", pad_edge=False)
+    if brief:
+        table.box, table.padding = None, (0, 0, 0, 1)
     table.add_column("Measure", no_wrap=True)
     for name in names:
-        table.add_column(Text(clean_text(name)), justify="right", no_wrap=brief)
+        table.add_column(Text(clean_text(name)), justify="right")
     if len(names) > 1:
         if not brief:
             table.add_column("Difference", justify="right")
-        table.add_column("Verdict")
+        table.add_column("Verdict", min_width=9, no_wrap=brief)
     for row in rows:
         cells = _brief_cells(row) if brief else _cells(row)
         table.add_row(*(Text(cell, style=_STYLES[row.verdict] if i > len(names) else "") for i, cell in cells))

@@ -63,10 +63,15 @@ def contest_sentence(contest: Contest) -> str:
     """ "demo-rlhf beats demo-sft on 61 % of 96 prompts [51, 70] (55 wins, 7 ties, 34 losses)"."""
     rate = contest.rate
     share, low, high = (f"{100 * value:.0f}" for value in rate.score)
-    return (
-        f"{contest.winner} beats {contest.loser} on {share} % of {rate.n} prompts [{low}, {high}] "
-        f"({rate.wins} wins, {rate.ties} ties, {rate.n - rate.wins - rate.ties} losses)"
-    )
+    counts = ", ".join((
+        _counted(rate.wins, "win"), _counted(rate.ties, "tie"),
+        _counted(rate.n - rate.wins - rate.ties, "loss", "losses"),
+    ))  # fmt: skip
+    return f"{contest.winner} beats {contest.loser} on {share} % of {rate.n} prompts [{low}, {high}] ({counts})"
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def moved_sentence(moved: Moved) -> str:

@@ -8,8 +8,11 @@ from tiny import tiny_model
 from torch import nn
 from torch.nn import functional
 
+from tutelage.engine import merged
+from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Sampling, generate
-from tutelage.engine.merged import merged_adapters, packed_linear
+from tutelage.engine.merged import can_pack, merged_adapters, packed_layers, packed_linear
+from tutelage.engine.tree import Tokens, Tree, pack
 from tutelage.models.adapt import LoraConfig, add_lora
 
 IDS = torch.tensor([[5, 9, 40, 77, 123, 8]])
@@ -110,3 +113,28 @@ def test_what_is_not_worth_packing_or_cannot_be_is_an_ordinary_product() -> None
     weight = torch.randn(4000, 320)
     rows = torch.randn(3, 320)
     assert torch.equal(packed_linear(weight, None)(rows), functional.linear(rows, weight))
+
+
+def test_packed_layers_sample_as_the_plain_ones_and_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merged, "PACK_FROM", 1)
+    model = tiny_model("gemma3_text").bfloat16()
+    engine = TreeEngine(model)  # its fused layers are to stay what they are
+    before = {name: vars(module).get("forward") for name, module in model.named_modules()}
+    ids = IDS[0].tolist()
+    batch = pack([Tree(Tokens.prompt(ids[:2]), (Tokens.completion(ids[2:]),))])
+    with torch.no_grad():
+        expected = engine.logprobs(batch).logprobs
+        with packed_layers(model):
+            num_packed = sum("forward" in vars(m) for m in model.modules() if type(m) is nn.Linear)
+            found = engine.logprobs(batch).logprobs
+    assert num_packed > 20 if can_pack(model.lm_head.weight) else num_packed == 0
+    torch.testing.assert_close(found, expected, atol=0.3, rtol=0.05)
+    assert {name: vars(module).get("forward") for name, module in model.named_modules()} == before
+
+
+def test_layers_without_room_for_a_copy_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merged, "PACK_FROM", 1)
+    monkeypatch.setattr(merged, "PACK_BYTES", 0)
+    model = tiny_model("llama").bfloat16()
+    with packed_layers(model):
+        assert not any("forward" in vars(m) for m in model.modules() if type(m) is nn.Linear)

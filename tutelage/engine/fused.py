@@ -126,7 +126,7 @@ def _run_norm(module: Any, eps: float, offset: float, round_first: bool, x: Tens
 
 def _run_mlp(module: Any, name: str, x: Tensor) -> Tensor:
     gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
-    if type(down) is nn.Linear and down.bias is None:
+    if type(down) is nn.Linear and down.bias is None and "forward" not in vars(down):
         return _GatedDown.apply(gate, up, down.weight, name)
     return down(_GatedActivation.apply(gate, up, name))  # type: ignore[no-untyped-call]
 

@@ -17,7 +17,7 @@ import torch
 
 from tutelage.engine.draw import restricted_logprobs
 from tutelage.engine.forward import base_causal_lm, ordinary_attention
-from tutelage.engine.merged import merged_adapters
+from tutelage.engine.merged import merged_adapters, packed_layers
 from tutelage.engine.sampler import Growing, Sampler, slot_attention, why_not
 from tutelage.errors import ConfigError
 
@@ -155,7 +155,7 @@ def generate(
         found[one.index] = completion_of(one.ids, one.logprobs, stop_ids, sampling.ignore_eos, ended=one.ended)
         told(1)
 
-    with _ready(model, sampling.seed), slot_attention(model), merged_adapters(model):
+    with _ready(model, sampling.seed), slot_attention(model), merged_adapters(model), packed_layers(model):
         sampler = Sampler(model, sampling, stop_ids, batch_size, ends_text)
         sampler.run(list(zip(prompts, keys, limits, strict=True)), done)
     return [found[index] for index in range(len(prompts))]

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PACK_FROM = 1_000_000
+PACK_FROM = 50_000
 """Weights with fewer numbers are not worth packing."""
+PACK_BYTES = 2 * 2**30
+"""Room for packed copies of a model's layers; what does not fit is computed from the weights themselves."""
 
 
 @contextmanager
@@ -58,18 +60,40 @@ def _merged_weight(layer: Any) -> Tensor:
     return whole.to(weight.dtype)
 
 
+@contextmanager
+def packed_layers(model: nn.Module) -> Iterator[None]:
+    """Inside, linear layers compute with packed copies of their weights, as many as there is room for."""
+    room, packed = PACK_BYTES, []
+    try:
+        for layer in model.modules():
+            if type(layer) is not nn.Linear or "forward" in vars(layer) or not can_pack(layer.weight):
+                continue
+            room -= layer.weight.nbytes
+            if room >= 0:
+                layer.forward = packed_linear(layer.weight, layer.bias)  # type: ignore[assignment, method-assign]
+                packed.append(layer)
+        yield
+    finally:
+        for layer in packed:
+            del layer.forward
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether this processor has kernels that read the weight in a layout of their own."""
+    return (
+        weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and weight.numel() >= PACK_FROM
+        and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )  # fmt: skip
+
+
 def packed_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     """x ↦ x·Wᵀ + b, with the weight laid out once as the processor's kernels read it where that is possible.
 
     Holds a copy of the weight, as it is now.
     """
-    operators = torch.ops.mkldnn
-    can = (
-        weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and weight.numel() >= PACK_FROM
-        and torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise")
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )  # fmt: skip
-    if not can:
+    if not can_pack(weight):
         return lambda x: functional.linear(x, weight, bias)
+    operators = torch.ops.mkldnn
     packed = operators._reorder_linear_weight(weight.detach())
     return lambda x: operators._linear_pointwise(x, packed, bias, "none", [], "")

@@ -86,8 +86,6 @@ class SampledMethod(ABC):
     """Updates a pass."""
     sampling_batch: int = 64
     """Answers sampled at once."""
-    old_logprobs: Literal["trainer", "sampler"] = "trainer"
-    """The denominator of the ratio: computed by the trainer before it learns, or what the sampler recorded."""
     sampler: Literal["own", "vllm"] = "own"
     """What samples: our own sampler, or vLLM, which `pip install 'tutelage[vllm]'` brings."""
     answer_every: int = 10
@@ -163,6 +161,8 @@ class PolicyMethod(SampledMethod):
     kl_in_reward: ClassVar[bool] = False
     """True: −β·k1 is part of the token rewards. False: β times an estimate of KL is part of the loss."""
 
+    old_logprobs: Literal["trainer", "sampler"] = "trainer"
+    """The denominator of the ratio: computed by the trainer before it learns, or what the sampler recorded."""
     reward: tuple[str, ...] = ()
     """What is good: a reward model, a check by name, a judge or ./reward.py:function; several are a weighted sum."""
     kl_coef: float = 0.0

@@ -192,7 +192,9 @@ class OnlineLoop(Loop):
     def _look_back(self, experience: Experience) -> list[float]:
         """Put into `experience.tokens` what the advantages and the loss need; returns the KL of each answer in nats."""
         tokens, method = experience.tokens, self.method
-        needs_old = method.num_updates > 1 or (method.needs_reference and method.kl_in_reward)
+        needs_old = self.teacher is None and (
+            method.num_updates > 1 or (method.needs_reference and method.kl_in_reward)
+        )
         if needs_old and method.old_logprobs == "sampler":
             tokens["old_logprobs"] = tokens["rollout_logprobs"]
         elif needs_old:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from person import typed
 from tiny import tiny_folder
 
 from tutelage.data import load_comparisons, load_general_texts, load_prompts
@@ -56,19 +56,6 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(story, "load_for_answers", load)
     return names
-
-
-def typed(keys: str) -> Callable[[str], str]:
-    """Somebody who types these keys and then closes the input."""
-    waiting: Iterator[str] = iter(keys)
-
-    def ask(_: str) -> str:
-        try:
-            return next(waiting)
-        except StopIteration:
-            raise EOFError from None
-
-    return ask
 
 
 def words_of(capsys: pytest.CaptureFixture[str]) -> str:
@@ -153,7 +140,7 @@ def test_my_verdicts_replace_the_scripts_and_are_never_asked_for_twice(
     shown = words_of(capsys)
     assert "your 1 verdicts are kept" in shown
     assert "The same command goes on from here." in shown
-    assert Demo(tiny, me=True, ask_person=typed("xb=")).run() == 0
+    assert Demo(tiny, me=True, ask_person=typed(*"xb=")).run() == 0
     shown = words_of(capsys)
     assert "2 of 3" in shown
     assert "1 of 3" not in shown

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from person import typed
 from rich.console import Console
 
 from tutelage.data import load_comparisons
@@ -33,19 +33,6 @@ def pair(number: int, first: str = GOOD, second: str = "pan pan pan pan pan") ->
 
 
 PAIRS = [pair(number) for number in range(6)]
-
-
-def typed(*keys: str) -> Callable[[str], str]:
-    """Somebody who types these and then closes the input."""
-    waiting: Iterator[str] = iter(keys)
-
-    def ask(_: str) -> str:
-        try:
-            return next(waiting)
-        except StopIteration:
-            raise EOFError from None
-
-    return ask
 
 
 def screen() -> Console:

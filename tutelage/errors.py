@@ -49,3 +49,19 @@ class CheckpointError(TutelageError):
 
 class TrainingError(TutelageError):
     """Training that has to stop: a loss that is not finite, a batch with nothing to train on."""
+
+
+class StoreError(TutelageError):
+    """The workspace's record cannot be opened or used as asked."""
+
+
+class NotFoundError(StoreError):
+    """No such person, pair, item, label, dataset or project, or none that the asker may know of."""
+
+
+class NotAllowedError(StoreError):
+    """The asker's role, or their part in the matter, does not permit it."""
+
+
+class ConflictError(StoreError):
+    """It clashes with what is recorded already: a name that is taken, a state that has moved on."""

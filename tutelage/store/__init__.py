@@ -1,0 +1,1 @@
+"""The record of everything: people, pairs, prompts, answers, verdicts, datasets, and where every model came from."""

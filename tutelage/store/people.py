@@ -1,0 +1,73 @@
+"""People of a workspace and their roles.
+
+Leaves out: passwords, sessions, tokens and invitations (`tutelage.store.accounts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from sqlalchemy import Connection, Row, insert, select
+
+from tutelage.errors import ConflictError, NotAllowedError, NotFoundError
+from tutelage.store import schema
+from tutelage.store.schema import new_id, now_ms
+
+Role = Literal["rater", "reviewer", "admin"]
+ROLES: tuple[Role, ...] = ("rater", "reviewer", "admin")
+"""Each may do all that those before it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who writes, judges, reviews or administers."""
+
+    id: str
+    name: str
+    role: Role
+    active: bool = True
+
+
+def require(person: Person, role: Role) -> None:
+    """Raise `NotAllowedError` unless `person` has at least `role`."""
+    if not person.active or ROLES.index(person.role) < ROLES.index(role):
+        raise NotAllowedError(f"{person.name} is {person.role}; this needs the role {role}")
+
+
+def add_person(connection: Connection, name: str, role: Role, password_hash: str | None = None) -> Person:
+    """A new person; `ConflictError` when the name is taken."""
+    if connection.execute(select(schema.people.c.id).where(schema.people.c.name == name)).first():
+        raise ConflictError(f"there is a person called '{name}' already; choose another name")
+    person = Person(new_id(), name, role)
+    connection.execute(
+        insert(schema.people).values(
+            id=person.id, name=name, role=role, password_hash=password_hash, active=True, created_ms=now_ms()
+        )
+    )
+    return person
+
+
+def person_named(connection: Connection, name: str) -> Person:
+    """The person called `name`; `NotFoundError` when there is none."""
+    row = connection.execute(select(schema.people).where(schema.people.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"nobody here is called '{name}'; `tutelage people` lists everyone")
+    return _person(row)
+
+
+def person_by_id(connection: Connection, id: str) -> Person:
+    """The person with this id; `NotFoundError` when there is none."""
+    row = connection.execute(select(schema.people).where(schema.people.c.id == id)).first()
+    if row is None:
+        raise NotFoundError(f"no person {id}")
+    return _person(row)
+
+
+def everyone(connection: Connection) -> list[Person]:
+    """All people, by name."""
+    return [_person(row) for row in connection.execute(select(schema.people).order_by(schema.people.c.name))]
+
+
+def _person(row: Row[tuple[object, ...]]) -> Person:
+    return Person(row.id, row.name, cast(Role, row.role), bool(row.active))

@@ -20,7 +20,7 @@ ORDER = (
     "errors", "types", "own_code", "stats", "data", "models", "store", "engine", "rewards", "methods", "train",
     "evaluate", "feedback",
 )  # fmt: skip
-VERBS = ("verbs", "verdicts", "score", "best", "chat", "demo", "recipes", "cli")
+VERBS = ("verbs", "workspace", "verdicts", "score", "best", "chat", "demo", "recipes", "cli")
 FLOOR = {room: number for number, room in enumerate(ORDER)} | dict.fromkeys(VERBS, len(ORDER))
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

@@ -18,6 +18,9 @@ Role = Literal["rater", "reviewer", "admin"]
 ROLES: tuple[Role, ...] = ("rater", "reviewer", "admin")
 """Each may do all that those before it may."""
 
+OWNER = "owner"
+"""The setting that holds the id of the person who made the workspace."""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -62,6 +65,19 @@ def person_by_id(connection: Connection, id: str) -> Person:
     if row is None:
         raise NotFoundError(f"no person {id}")
     return _person(row)
+
+
+def acting(connection: Connection, name: str | None = None) -> Person:
+    """Who acts at this terminal: the person called `name`, or the workspace's owner, whom `tutelage init` noted.
+
+    Whoever can open the database file needs no password; the API asks for one.
+    """
+    if name:
+        return person_named(connection, name)
+    owner = connection.execute(select(schema.settings.c.value).where(schema.settings.c.name == OWNER)).scalar()
+    if owner is None:
+        raise NotFoundError("this workspace has no owner; say who you are by --by NAME")
+    return person_by_id(connection, str(owner))
 
 
 def everyone(connection: Connection) -> list[Person]:

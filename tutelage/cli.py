@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from tutelage import __version__
+from tutelage import workspace as workspace_verbs
 from tutelage.engine.memory import bound_kernel_cache
 from tutelage.errors import TutelageError
 from tutelage.train.config import TrainConfig
@@ -422,6 +423,9 @@ def demo(*, me: bool = False, out: str = "demo", workspace: Path = WORKSPACE) ->
     from tutelage.demo import run_demo
 
     return run_demo(workspace, out, me)
+
+
+workspace_verbs.register(app)
 
 
 def _tokenizer(model: str, workspace: Path) -> Any:

@@ -161,16 +161,18 @@ pairs = Table(
     _id(),
     Column("state", String(16), nullable=False),
     Column("revision", Integer, nullable=False),  # the newest revision's number
-    _to("author_id", "people", index=True),
+    _to("author_id", "people"),
     Column("source", Text, nullable=False, default=""),  # where it comes from: a file and line, a page, "written here"
     Column("licence", String(100), nullable=False, default=""),
     Column("meta", Json, nullable=False, default=dict),  # what an imported record held besides
     Column("import_id", String(32)),  # the import that brought it, if one did
+    Column("search", Text, nullable=False, default=""),  # the newest revision's words, normalised, for finding it
     _ms("created_ms"),
     _ms("changed_ms"),
     _ms("withdrawn_ms", nullable=True),
     _one_of("state", "draft", "submitted", "returned", "accepted", "rejected"),
     Index(None, "state", "id"),
+    Index(None, "author_id", "id"),
 )
 
 pair_revisions = Table(
@@ -207,7 +209,7 @@ pair_tags = Table(
     metadata,
     _to("pair_id", "pairs", primary_key=True),
     Column("tag", String(100), primary_key=True),
-    Index(None, "tag"),
+    Index(None, "tag", "pair_id"),
 )
 
 pair_signatures = Table(
@@ -216,7 +218,8 @@ pair_signatures = Table(
     _to("pair_id", "pairs", primary_key=True),
     Column("band", Integer, primary_key=True),
     Column("signature", String(32), nullable=False),
-    Index(None, "band", "signature"),
+    Index(None, "signature", "pair_id"),
+    sqlite_with_rowid=False,  # a dozen rows a pair: each once, not once more in the table's own order
 )
 """Bands of the MinHash of a pair's newest question: two pairs that share a band are candidates for near-duplicates."""
 
@@ -405,6 +408,7 @@ snapshot_records = Table(
     Column("position", Integer, primary_key=True),
     _to("pair_revision_id", "pair_revisions", nullable=True, index=True),
     _to("label_id", "labels", nullable=True, index=True),
+    Column("facts", Json, nullable=False, default=dict),  # what may change later and is kept as it was: tags, names
 )
 
 models = Table(

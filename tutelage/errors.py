@@ -65,3 +65,11 @@ class NotAllowedError(StoreError):
 
 class ConflictError(StoreError):
     """It clashes with what is recorded already: a name that is taken, a state that has moved on."""
+
+
+class SignInError(StoreError):
+    """Nobody is signed in, or the name, password or token is not right."""
+
+
+class TooManyError(StoreError):
+    """Too many attempts or requests of late; later it works again."""

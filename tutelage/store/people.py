@@ -56,7 +56,7 @@ def person_named(connection: Connection, name: str) -> Person:
     row = connection.execute(select(schema.people).where(schema.people.c.name == name)).first()
     if row is None:
         raise NotFoundError(f"nobody here is called '{name}'; `tutelage people` lists everyone")
-    return _person(row)
+    return as_person(row)
 
 
 def person_by_id(connection: Connection, id: str) -> Person:
@@ -64,7 +64,7 @@ def person_by_id(connection: Connection, id: str) -> Person:
     row = connection.execute(select(schema.people).where(schema.people.c.id == id)).first()
     if row is None:
         raise NotFoundError(f"no person {id}")
-    return _person(row)
+    return as_person(row)
 
 
 def acting(connection: Connection, name: str | None = None) -> Person:
@@ -82,8 +82,9 @@ def acting(connection: Connection, name: str | None = None) -> Person:
 
 def everyone(connection: Connection) -> list[Person]:
     """All people, by name."""
-    return [_person(row) for row in connection.execute(select(schema.people).order_by(schema.people.c.name))]
+    return [as_person(row) for row in connection.execute(select(schema.people).order_by(schema.people.c.name))]
 
 
-def _person(row: Row[tuple[object, ...]]) -> Person:
+def as_person(row: Row[tuple[object, ...]]) -> Person:
+    """The person of a row of `people`."""
     return Person(row.id, row.name, cast(Role, row.role), bool(row.active))

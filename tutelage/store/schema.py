@@ -97,6 +97,7 @@ invitations = Table(
     Column("token_hash", String(64), nullable=False, unique=True),
     Column("role", String(16), nullable=False),
     Column("note", String(200), nullable=False, default=""),
+    _to("for_person", "people", nullable=True),  # somebody who is here already and is to set a password
     _to("created_by", "people"),
     _ms("created_ms"),
     _ms("expires_ms"),
@@ -152,6 +153,18 @@ audit_log = Table(
     Column("detail", Json, nullable=False, default=dict),
     Index(None, "subject", "at_ms"),
 )
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    _to("person_id", "people", primary_key=True),
+    Column("request_key", String(100), primary_key=True),
+    Column("request_hash", String(64), nullable=False),  # of what was asked, so that a key is not used for two things
+    Column("answer", Json),
+    _ms("created_ms"),
+    Index(None, "created_ms"),
+)
+"""What the API answered to a request that makes something: asked again under the same key, it answers the same."""
 
 # --- pairs ------------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share; the factories behind them are in `tiny.py`."""
+"""Fixtures that several rooms share; the factories behind them are in `tiny.py`, the workspace's in `record.py`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import FAMILIES, tiny_folder
 
+pytest_plugins = ["record"]
 torch.set_num_threads(1)
 
 

@@ -453,10 +453,14 @@ imports = Table(
     _id(),
     Column("file", Text, nullable=False),
     Column("content_hash", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),  # pairs, labels, prompts
-    Column("num_read", Integer, nullable=False),
+    Column("kind", String(16), nullable=False, default=""),  # pairs, labels, prompts; empty where the file held several
+    Column("format", String(32), nullable=False, default=""),
+    Column("num_read", Integer, nullable=False),  # = added + there already + left out, once it is finished
     Column("num_added", Integer, nullable=False),
-    Column("left_out", Json, nullable=False, default=list),  # [{"line", "field", "code", "problem"}]
+    Column("num_already", Integer, nullable=False, default=0),
+    Column("num_left_out", Integer, nullable=False, default=0),
+    Column("left_out", Json, nullable=False, default=list),  # [{"line", "record", "field", "code", "problem"}]
     _to("person_id", "people"),
     _ms("at_ms"),
+    _ms("finished_ms", nullable=True),  # none while it runs, and where it was interrupted
 )

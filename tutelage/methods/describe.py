@@ -33,10 +33,11 @@ class Option(NamedTuple):
 
 
 def options_of(cls: type[Any]) -> list[Option]:
-    """The options of a method: its fields, those of its own first."""
+    """The options of a method: its fields, those of its own first, and none that it has no use for."""
     hints, docs = typing.get_type_hints(cls), _attribute_docs(cls)
     own = set(inspect.get_annotations(cls))
-    items = sorted(dataclasses.fields(cls), key=lambda item: item.name not in own)
+    fields = (item for item in dataclasses.fields(cls) if item.name not in getattr(cls, "unused", ()))
+    items = sorted(fields, key=lambda item: item.name not in own)
     return [
         Option(
             "--" + item.name.replace("_", "-"),
@@ -104,7 +105,8 @@ def describe_method(cls: type[Any]) -> RenderableType:
     facts.add_column(overflow="fold")
     reference = "needed: --ref-model, or the model that training starts from" if cls().needs_reference else "none"
     if reference == "none" and hasattr(cls, "measure_kl"):
-        reference = "none, unless --kl-coef is above 0 or --measure-kl is given"
+        above_0 = "" if "kl_coef" in cls.unused else "--kl-coef is above 0 or "
+        reference = f"none, unless {above_0}--measure-kl is given"
     for name, value in (
         ("loss", cls.formula), ("paper", cls.paper), ("learns from", getattr(cls, "learns_from", "")),
         ("reference", reference), ("epochs", str(cls.epochs)),

@@ -24,6 +24,9 @@ class OnlineDPO(GroupMethod):
     formula = "−log σ(βΔ), chosen = best and rejected = worst of the sampled answers"
     learning_rate = 5e-7
     counts_idle = False
+    unused = (
+        "kl_coef", "kl_estimator", "measure_kl", "clip_low", "clip_high", "mismatch", "mismatch_cap", "aggregation",
+    )  # fmt: skip
 
     group_size: int = 2
     """Answers sampled to each prompt."""
@@ -31,12 +34,12 @@ class OnlineDPO(GroupMethod):
     """How firmly the policy is held to the reference: smaller lets it move further."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(beta=self.beta)
         if self.kl_coef:
             raise ConfigError(
                 f"--kl-coef is {self.kl_coef}; online-dpo holds the policy to the reference by --beta, so leave it out"
             )
+        super().__post_init__()
+        check_positive(beta=self.beta)
 
     @property
     def needs_reference(self) -> bool:

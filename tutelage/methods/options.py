@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
 from tutelage.errors import ConfigError
 
 
@@ -26,6 +30,14 @@ def check_flip_rate(**options: float) -> None:
             raise ConfigError(
                 f"{_option(name)} is {value}; it must be at least 0 and below 0.5, where labels say nothing"
             )
+
+
+def check_unused(method: Any, names: Sequence[str]) -> None:
+    """Raises ConfigError where one of these options of a method stands at something other than its default."""
+    for item in dataclasses.fields(method):
+        value = getattr(method, item.name)
+        if item.name in names and value != item.default:
+            raise ConfigError(f"{_option(item.name)} is {value}; {method.name} has no use for it, so leave it out")
 
 
 def _option(name: str) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from tutelage.data.load import load_prompts
 from tutelage.data.starter import SEALED
 from tutelage.errors import ConfigError, DataError
-from tutelage.methods.options import check_not_negative, check_positive
+from tutelage.methods.options import check_not_negative, check_positive, check_unused
 from tutelage.methods.registry import Loss, LossBatch, Reading
 from tutelage.types import Prompt
 
@@ -67,6 +67,8 @@ class SampledMethod(ABC):
     """Whether answers without any gradient count in what the loss is divided by."""
     refills: ClassVar[bool] = False
     """Whether groups of equal rewards are replaced by other prompts' before learning."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Options inherited that the method does nothing with; to give one is an error."""
 
     prompts: str = ""
     """Data file with the prompts to practise on, or `compare`; a column `answer` serves rewards that need one."""
@@ -94,6 +96,7 @@ class SampledMethod(ABC):
     """Warnings that end the run and keep the last good checkpoint: kl-runaway, length-explains-reward, … or `any`."""
 
     def __post_init__(self) -> None:
+        check_unused(self, self.unused)
         for name, lowest in _LOWEST.items():
             if getattr(self, name) < lowest:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least {lowest}")

@@ -27,6 +27,7 @@ class PPO(PolicyMethod):
     learning_rate = 1e-6
     has_critic = True
     kl_in_reward = True
+    unused = ("kl_estimator",)
 
     group_size: int = 1
     """Answers sampled to each prompt."""

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from tutelage.errors import ConfigError
 from tutelage.methods.advantages import less_group_mean, rewards_to_go, token_rewards, whiten
-from tutelage.methods.options import check_positive
 from tutelage.methods.policy import PolicyMethod, Rollouts
 from tutelage.methods.registry import method
 
@@ -22,6 +22,7 @@ class ReinforcePlusPlus(PolicyMethod):
     formula = "max(−Aρ, −A·clip(ρ, 1−ε, 1+ε)); A = whitened Σ_{later} (score − β·k1)"
     learning_rate = 1e-6
     kl_in_reward = True
+    unused = ("kl_estimator",)
 
     group_size: int = 1
     """Answers sampled to each prompt."""
@@ -38,7 +39,8 @@ class ReinforcePlusPlus(PolicyMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(gamma=self.gamma)
+        if not 0 < self.gamma <= 1:
+            raise ConfigError(f"--gamma is {self.gamma}; it must be above 0 and at most 1")
 
     def advantages(self, rollouts: Rollouts) -> Mapping[str, Tensor]:
         scores = rollouts.rewards

@@ -22,6 +22,7 @@ class Rejection(GroupMethod):
     formula = "−log π of the best answer of each prompt, mean over its tokens"
     learning_rate = 1e-5
     counts_idle = False
+    unused = ("kl_coef", "kl_estimator", "clip_low", "clip_high")
 
     min_reward: float | None = None
     """Learn only from answers with at least this reward."""
@@ -29,9 +30,9 @@ class Rejection(GroupMethod):
     """Also learn from a prompt whose answers are all equally good (its first)."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.kl_coef:
             raise ConfigError(f"--kl-coef is {self.kl_coef}; rejection only learns its best answers, so leave it out")
+        super().__post_init__()
 
     def advantages(self, rollouts: Rollouts) -> Mapping[str, Tensor]:
         """1 for the answer to learn, 0 for the others."""

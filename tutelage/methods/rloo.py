@@ -20,6 +20,7 @@ class RLOO(GroupMethod):
     formula = "−A·ρ(answer), clipped; A = r' − mean of the others' r', r' = r − β·Σ k1"
     learning_rate = 1e-6
     kl_in_reward = True
+    unused = ("kl_estimator",)
 
     group_size: int = 4
     """Answers sampled to each prompt."""

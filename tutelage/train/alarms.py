@@ -1,12 +1,14 @@
 """Warnings while a policy learns from rewards: named rules on the metrics of the steps so far.
 
-Each rule compares the newest `RECENT` steps with what came before and says its numbers. A rule that begins to hold
-warns once; while one holds no checkpoint is written, so the newest is the last good one. `docs/warnings.md` tells what
-each means and what to do. Leaves out: single outliers, which the windows are there to ignore.
+Each rule compares the newest `RECENT` steps with what came before and says its numbers; what may be done about it
+depends on the options that the method has (`remedies`). A rule that begins to hold warns once; while one holds no
+checkpoint is written, so the newest is the last good one. `docs/warnings.md` tells what each means and what to do.
+Leaves out: single outliers, which the windows are there to ignore.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import statistics
@@ -23,8 +25,6 @@ BASELINE = 5
 TREND = 20
 """Steps over which a rise of the reward is looked at."""
 ANY = "any"
-
-_CALM = "lower --learning-rate or raise --kl-coef"
 
 History = Sequence[Mapping[str, Any]]
 
@@ -56,7 +56,7 @@ def kl_runaway(history: History) -> str | None:
         return None
     now, before = statistics.fmean(values[-RECENT:]), statistics.fmean(values[-RECENT - 10 : -RECENT])
     if now > 5 and now > 3 * max(before, 0.0):
-        return f"KL is {now:.1f} nats an answer, {before:.1f} over the steps before; {_CALM}"
+        return f"KL is {now:.1f} nats an answer, {before:.1f} over the steps before"
     return None
 
 
@@ -80,7 +80,7 @@ def length_explains_reward(history: History) -> str | None:
     if rise > 2 * noise and growth > 0 and explained >= 0.8 * rise:
         return (
             f"the reward rose by {rise:.3g} and answers grew by {growth:.0f} tokens, which alone explain "
-            f"{explained:.3g}; compare answers of equal length, or add a weight on `length` to --reward"
+            f"{explained:.3g}"
         )
     return None
 
@@ -91,7 +91,7 @@ def ensemble_disagreement(history: History) -> str | None:
     if found and found[0] > 2 * found[1]:
         return (
             f"the ensemble's members differ by {found[0]:.3g}, {found[1]:.3g} at the start: the answers have left what "
-            "they were trained on; collect verdicts on these, or raise --ensemble-penalty"
+            "they were trained on"
         )
     return None
 
@@ -100,10 +100,10 @@ def variety_collapse(history: History) -> str | None:
     """Half as many distinct runs of four tokens as at the start, or a quarter of the entropy."""
     distinct = _now_and_start(history, "distinct")
     if distinct and distinct[0] < 0.5 * distinct[1]:
-        return f"{distinct[0]:.0%} of the runs of four tokens are distinct, {distinct[1]:.0%} at the start; {_CALM}"
+        return f"{distinct[0]:.0%} of the runs of four tokens are distinct, {distinct[1]:.0%} at the start"
     entropy = _now_and_start(history, "entropy")
     if entropy and entropy[1] > 0 and entropy[0] < 0.25 * entropy[1]:
-        return f"entropy is {entropy[0]:.2f} nats a token, {entropy[1]:.2f} at the start; {_CALM}"
+        return f"entropy is {entropy[0]:.2f} nats a token, {entropy[1]:.2f} at the start"
     return None
 
 
@@ -111,10 +111,7 @@ def stop_rate_falling(history: History) -> str | None:
     """Answers end by themselves less often than at the start, by 20 points or more."""
     found = _now_and_start(history, "stop_rate")
     if found and found[0] <= found[1] - 0.2:
-        return (
-            f"{found[0]:.0%} of the answers end by themselves, {found[1]:.0%} at the start; raise "
-            "--missing-end-penalty or --max-new-tokens"
-        )
+        return f"{found[0]:.0%} of the answers end by themselves, {found[1]:.0%} at the start"
     return None
 
 
@@ -124,8 +121,7 @@ def answers_unscored(history: History) -> str | None:
     num_unscored = sum(_series(recent, "num_unscored"))
     num_answers = num_unscored + sum(_series(recent, "num_scored"))
     if len(recent) == RECENT and num_unscored > 0.2 * num_answers:
-        share = num_unscored / num_answers
-        return f"{share:.0%} of the answers could not be scored; look at the reward and at the prompts"
+        return f"{num_unscored / num_answers:.0%} of the answers could not be scored"
     return None
 
 
@@ -136,6 +132,28 @@ RULES: dict[str, Callable[[History], str | None]] = {
     "variety-collapse": variety_collapse,
     "stop-rate-falling": stop_rate_falling,
     "answers-unscored": answers_unscored,
+}
+
+
+def remedies(method: Any) -> dict[str, str]:
+    """By the name of a warning, what can be done about it with the options that the method has."""
+    options = {item.name for item in dataclasses.fields(method)} - set(method.unused)
+    hold = "--kl-coef" if "kl_coef" in options else "--beta" if method.needs_reference and "beta" in options else ""
+    calm = "lower --learning-rate" + (f" or raise {hold}" if hold else "")
+    found = {
+        "kl-runaway": calm,
+        "length-explains-reward": "compare answers of equal length, or add a weight on `length` to --reward",
+        "ensemble-disagreement": "collect verdicts on these, or raise --ensemble-penalty",
+        "variety-collapse": calm,
+        "stop-rate-falling": "raise --missing-end-penalty or --max-new-tokens",
+        "answers-unscored": "look at the reward and at the prompts",
+    }
+    return found | (_WITH_A_TEACHER if method.has_teacher else {})
+
+
+_WITH_A_TEACHER = {
+    "stop-rate-falling": "lower --learning-rate, raise --max-new-tokens, or look at how often the teacher ends",
+    "answers-unscored": "they have tokens that the teacher does not know; give another --teacher",
 }
 
 
@@ -152,6 +170,8 @@ class Watch:
     """Looks at each step's metrics and remembers which rules hold."""
 
     stop_on: tuple[str, ...] = ()
+    remedies: Mapping[str, str] = field(default_factory=dict)
+    """By name, what the message ends with."""
     history: list[Mapping[str, Any]] = field(default_factory=list)
     holding: set[str] = field(default_factory=set)
 
@@ -163,7 +183,11 @@ class Watch:
         """The warnings that begin with this step."""
         self.history.append(metrics)
         messages = {name: message for name, rule in RULES.items() if (message := rule(self.history)) is not None}
-        begun = [Alarm(step, name, message) for name, message in messages.items() if name not in self.holding]
+        begun = [
+            Alarm(step, name, "; ".join(filter(None, (message, self.remedies.get(name)))))
+            for name, message in messages.items()
+            if name not in self.holding
+        ]
         self.holding = set(messages)
         return begun
 

@@ -17,7 +17,7 @@ from tutelage.methods.registry import Reading
 from tutelage.models.find import resolve_model
 from tutelage.rewards.base import RewardSum
 from tutelage.rewards.spec import make_reward
-from tutelage.train.alarms import Watch
+from tutelage.train.alarms import Watch, remedies
 from tutelage.train.critic import Critic, PretrainingMix, make_critic
 from tutelage.train.dataset import make_dataset, token_limit
 from tutelage.train.online import OnlineLoop, ReferencePolicy
@@ -39,7 +39,7 @@ def make_online_loop(setting: Setting, folder: RunFolder) -> OnlineLoop:
         actor=actor,
         reference=_reference(setting) if method.needs_reference else None,
         teacher=make_teacher(setting) if method.has_teacher else None,
-        mix=_mix(setting), watch=Watch(method.stop_on),
+        mix=_mix(setting), watch=Watch(method.stop_on, remedies(method)),
     )  # fmt: skip
     if method.has_critic:
         loop.critic = _critic(setting, loop)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,11 +27,12 @@ from tutelage.methods.registry import all_methods, find_method
 from tutelage.models.template import end_of_turn_id, ensure_chat_template, ensure_pad_token
 from tutelage.rewards.base import Part, RewardSum
 from tutelage.rewards.verifiers import make_verifier
-from tutelage.train import alarms
+from tutelage.train import alarms, space
 from tutelage.train.checkpoint import load_checkpoint
 from tutelage.train.online import distinct_share
 from tutelage.train.optimizer import MasterAdamW
 from tutelage.train.rollouts import Actor, Clock, PromptItem
+from tutelage.train.space import MARGIN_BYTES
 
 ONLINE = sorted(
     name
@@ -374,6 +377,30 @@ def test_an_ensemble_is_a_mean_less_its_variance_and_tells_its_spread(world: Pat
     careful = train("grpo", "careful", "rms", max_steps=1, ensemble_penalty=2.0).metrics[0]
     assert plain["ensemble_spread"] > 0
     assert careful["reward"] < plain["reward"]
+
+
+# Room on the disk ----------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_with_room_for_the_policy_alone_is_too_small_for_its_critic(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, int]] = []
+    monkeypatch.setattr(space, "check_disk", lambda _, **needed: asked.append(needed))
+    train("ppo", "roomy", minibatches=1)
+    alone, together = (needed["checkpoint_bytes"] for needed in asked)
+    assert asked[0]["model_bytes"] == asked[1]["model_bytes"]
+    # The critic is a model of the same layers with a head of 32 numbers in the place of 296 · 32.
+    numbers = sum(parameter.numel() for parameter in tiny_model("llama").parameters())
+    assert (together - alone) / alone == pytest.approx(1 - 295 * 32 / numbers, rel=1e-3)
+    monkeypatch.undo()
+    monkeypatch.chdir(world)
+    free_bytes = alone + asked[0]["model_bytes"] + MARGIN_BYTES
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes))
+    with pytest.raises(TrainingError, match=r"the run needs about .* are free; free some space"):
+        train("ppo", "tight", minibatches=1)
+    assert not (world / "workspace" / "runs" / "tight").exists()
+    train("grpo", "slim")
 
 
 # Warnings ------------------------------------------------------------------------------------------------------------

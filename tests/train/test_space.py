@@ -28,7 +28,7 @@ def config_of(**options: Any) -> TrainConfig:
 
 def bytes_to_come(path: Path, num_steps: int, **options: Any) -> int:
     optimizer = MasterAdamW(nn.Linear(100, 1, bias=False), AdamWSettings())
-    return bytes_of_checkpoints(config_of(**options), path, optimizer, num_steps)
+    return bytes_of_checkpoints(config_of(**options), path, [optimizer], num_steps)
 
 
 def left_by_a_run(path: Path, *steps: int, ended: bool = False) -> None:
@@ -53,6 +53,13 @@ def left_by_a_run(path: Path, *steps: int, ended: bool = False) -> None:
 def test_a_new_run(tmp_path: Path, num_steps: int, save_every: int, keep_last: int, num_at_once: int) -> None:
     needed = bytes_to_come(tmp_path, num_steps, save_every=save_every, keep_last=keep_last)
     assert needed == num_at_once * CHECKPOINT
+
+
+def test_a_critic_is_in_every_checkpoint(tmp_path: Path) -> None:
+    policy, critic = (MasterAdamW(nn.Linear(size, 1, bias=False), AdamWSettings()) for size in (100, 300))
+    config = config_of(save_every=100)
+    # Two checkpoints of 3 · 4 · (100 + 300) bytes and the steps of two tensors.
+    assert bytes_of_checkpoints(config, tmp_path, [policy, critic], 101) == 2 * (3 * 4 * 400 + 2 * 4)
 
 
 def test_early_stopping_keeps_the_best_weights_besides(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tutelage.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tutelage.train.loop import Loop
+    from tutelage.train.optimizer import MasterAdamW
     from tutelage.train.setting import Setting
     from tutelage.train.trackers import Tracker
 
@@ -135,7 +136,7 @@ def _train_one(
     method_name: str, config: TrainConfig, method: Any, source: Any, say: Callable[[str], None], quiet: bool
 ) -> Run:
     from tutelage.methods.registry import Reading
-    from tutelage.models.save import check_output_name, saved_bytes
+    from tutelage.models.save import check_output_name
 
     path, model_path = config.workspace / "runs" / config.out, config.workspace / "models" / config.out
     if (done := _finished_run(config, path, model_path)) is not None:
@@ -150,11 +151,10 @@ def _train_one(
         from tutelage.train.practice import check_online_options
 
         check_online_options(method, config.workspace)
-    from tutelage.train.dataset import StepPlan, make_dataset, token_limit
+    from tutelage.train.dataset import make_dataset, token_limit
     from tutelage.train.prepare import load_for_training, prepare
     from tutelage.train.rollouts import make_prompts
     from tutelage.train.setting import Setting
-    from tutelage.train.space import bytes_of_checkpoints, check_disk
 
     model, tokenizer = load_for_training(config, method.sees, say)
     limit = token_limit(config, model)
@@ -165,12 +165,12 @@ def _train_one(
     engine, optimizer = prepare(model, config)
     rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
     setting = Setting(config, method, engine, optimizer, dataset, rate, tokenizer, say, quiet)
-    checkpoint_bytes = bytes_of_checkpoints(config, path, optimizer, StepPlan(len(dataset.train), config).num_steps)
-    model_bytes = saved_bytes(engine.model, tokenizer, **_saved_as(config, engine.model))
-    check_disk(config, checkpoint_bytes=checkpoint_bytes, model_bytes=model_bytes)
+    _check_disk(setting, path)
     with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
         with _unbegun(config, folder):
             loop = _make_loop(setting, folder)
+            if (critic := getattr(loop, "critic", None)) is not None:  # how large it is, is known only now
+                _check_disk(setting, path, critic.optimizer)
         if config.resume:
             loop.restore()
         if not _run(loop, config):
@@ -180,6 +180,21 @@ def _train_one(
         _save(loop, config, method_name, tokenizer, model_path)
     say(f"saved {model_path}")
     return Run(config.out, path, model_path, finished=True)
+
+
+def _check_disk(setting: Setting, path: Path, *more: MasterAdamW) -> None:
+    """Raise TrainingError unless all that the run in `path` will write has room; `more` is trained besides."""
+    from tutelage.models.save import saved_bytes
+    from tutelage.train.dataset import StepPlan
+    from tutelage.train.space import bytes_of_checkpoints, check_disk
+
+    config, model = setting.config, setting.engine.model
+    num_steps = StepPlan(len(setting.dataset.train), config).num_steps
+    check_disk(
+        config,
+        checkpoint_bytes=bytes_of_checkpoints(config, path, [setting.optimizer, *more], num_steps),
+        model_bytes=saved_bytes(model, setting.tokenizer, **_saved_as(config, model)),
+    )
 
 
 def _judge_held_out(loop: Loop, records: Sequence[Any]) -> None:

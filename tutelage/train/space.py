@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from tutelage.errors import TrainingError
@@ -19,16 +20,19 @@ from tutelage.train.optimizer import MasterAdamW
 MARGIN_BYTES = 10_000_000
 
 
-def bytes_of_checkpoints(config: TrainConfig, path: Path, optimizer: MasterAdamW, num_steps: int) -> int:
-    """What the checkpoints of the run in `path` will take beyond those that are there, at the worst moment."""
+def bytes_of_checkpoints(config: TrainConfig, path: Path, optimizers: Sequence[MasterAdamW], num_steps: int) -> int:
+    """What the checkpoints of the run in `path` will take beyond those that are there, at the worst moment.
+
+    `optimizers` are the policy's and, where there is one, the critic's, which the best weights leave out.
+    """
     num_there, state = glance(path / "checkpoints")
     num_best, _ = glance(path / "best")
     done = state.get("loop", {})
     step = num_steps if done.get("ended") else done.get("step", 0)
     to_come = _saves_to_come(config.checkpoint_every, step, num_steps)
     validations_to_come = num_steps - step if config.patience else 0
-    whole = sum(tensor.nbytes for tensor in optimizer.tensors().values())
-    best = sum(master.nbytes for master in optimizer.masters.values())
+    whole = sum(tensor.nbytes for optimizer in optimizers for tensor in optimizer.tensors().values())
+    best = sum(master.nbytes for master in optimizers[0].masters.values())
     return whole * _num_more(num_there, to_come, config.keep_last) + best * _num_more(num_best, validations_to_come, 1)
 
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tutelage.store import schema
 from tutelage.store.schema import new_id, now_ms
@@ -45,15 +46,25 @@ def add_prompt(
     """The id of the prompt with these turns: the one there is, or a new one."""
     stored = as_json(messages)
     key = content_hash(stored)
-    found = connection.execute(select(schema.prompts.c.id).where(schema.prompts.c.content_hash == key)).scalar()
+    query = select(schema.prompts.c.id).where(schema.prompts.c.content_hash == key)
+    found = connection.execute(query).scalar()
     if found is not None:
         return str(found)
     row = {
         "id": new_id(), "messages": stored, "content_hash": key, "reference": reference, "meta": dict(meta or {}),
         "author_id": author_id, "created_ms": now_ms(),
     }  # fmt: skip
-    connection.execute(insert(schema.prompts).values(**row))
-    return str(row["id"])
+    insert_missing(connection, schema.prompts, [row])
+    return str(connection.execute(query).scalar_one())
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose unique keys are not there yet, those that another transaction is just adding included.
+
+    Where many may be new in two transactions at once, give them sorted by their key: each waits for the other's.
+    """
+    new = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    connection.execute(new.on_conflict_do_nothing(), list(rows))
 
 
 def add_answer(

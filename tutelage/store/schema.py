@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -317,7 +318,9 @@ items = Table(
     Column("selection_probability", Float),  # that the rule in force chose this item; None where it took every one
     _ms("created_ms"),
     _one_of("state", "open", "done", "withdrawn"),
-    Index(None, "project_id", "state", "is_gold", "priority", "id"),
+    Index("ix_items_queue", "project_id", "state", "is_gold", text("priority DESC"), "id"),  # the order of the queue
+    Index(None, "project_id", "prompt_id"),
+    Index(None, "project_id", "id"),
 )
 
 item_authors = Table(

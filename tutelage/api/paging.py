@@ -1,0 +1,19 @@
+"""Pages by key: a page says where the next one begins, and none counts its way through what came before.
+
+Leaves out: the queries, which take `after` and `limit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tutelage.api.wire import Page
+
+T = TypeVar("T")
+
+
+def page_of(records: Sequence[T], limit: int) -> Page[T]:
+    """The records as a page; each has an `id`. A page that is not full is the last."""
+    last = str(getattr(records[-1], "id")) if records and len(records) >= limit else None  # noqa: B009
+    return Page(records=list(records), next=last)

@@ -1,0 +1,94 @@
+"""Every error as JSON: {"error": what and what to do, "field"?, "file"?, "line"?}, and never a traceback.
+
+Leaves out: which errors there are (`tutelage.errors`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tutelage.errors import (
+    ConflictError,
+    DataError,
+    NotAllowedError,
+    NotFoundError,
+    SignInError,
+    TooManyError,
+    TutelageError,
+)
+
+log = logging.getLogger("tutelage.api")
+
+STATUS: tuple[tuple[type[TutelageError], int], ...] = (
+    (SignInError, 401),
+    (NotAllowedError, 403),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (DataError, 422),
+    (TooManyError, 429),
+    (TutelageError, 400),
+)
+BUSY = "the database is busy or cannot be reached; try again in a moment"
+BROKEN = "something went wrong in the server; its log says what"
+
+
+def problem(status: int, error: str, **more: Any) -> Response:
+    """An error's answer; only ASCII, so that whatever a request held can be told of."""
+    body = {"error": error, **{name: value for name, value in more.items() if value is not None}}
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers |= {"Retry-After": "1"} if status == 503 else {}
+    return Response(json.dumps(body), status, headers, "application/json")
+
+
+def of_tutelage(_: Request, error: Exception) -> Response:
+    """A mistake that the asker can mend."""
+    status = next(status for kind, status in STATUS if isinstance(error, kind))
+    if isinstance(error, DataError):
+        return problem(status, error.problem, field=error.field, file=error.file, line=error.line)
+    return problem(status, str(error))
+
+
+def of_validation(_: Request, error: Exception) -> Response:
+    """A request that does not have the right shape; what it held is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    found = [{"field": _place(each["loc"]), "error": str(each["msg"])[:500]} for each in error.errors()[:20]]
+    return problem(422, found[0]["error"], field=found[0]["field"], problems=found)
+
+
+def _place(location: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in location if part not in ("body", "query", "path", "header"))[:200]
+
+
+def of_http(_: Request, error: Exception) -> Response:
+    """An address that is not there, a method that it does not have, a body that is too large."""
+    assert isinstance(error, HTTPException)
+    answer = problem(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def of_database(_: Request, error: Exception) -> Response:
+    """Two writers at one moment, or a database that does not answer."""
+    if isinstance(error, IntegrityError):
+        log.warning("a clash in the database: %s", error.orig)
+        return problem(409, "it clashes with what was recorded at the same moment; look again, then try again")
+    log.error("the database: %s", error)
+    return problem(503, BUSY)
+
+
+def register(app: FastAPI) -> None:
+    """Let `app` answer with these."""
+    app.add_exception_handler(TutelageError, of_tutelage)
+    app.add_exception_handler(RequestValidationError, of_validation)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(DBAPIError, of_database)
+    app.add_exception_handler(PoolTimeoutError, of_database)

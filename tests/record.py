@@ -1,4 +1,4 @@
-"""Fixtures for tests of the workspace's record: `store` (SQLite), `postgres_store` (PostgreSQL 18) and `any_store` (both).
+"""Fixtures for tests of the workspace's record: `store` (SQLite), `postgres_store` (PostgreSQL) and `any_store` (both).
 
 Each test gets a workspace of its own with the tables, a secret and four people, who have the same ids everywhere, so
 that `from record import ADA` and the fixture `ada` are the same person in every store:
@@ -38,7 +38,7 @@ BO = Person("0" * 31 + "b", "bo", "reviewer")
 CY = Person("0" * 31 + "c", "cy", "rater")
 DEE = Person("0" * 31 + "d", "dee", "rater")
 PEOPLE = (ADA, BO, CY, DEE)
-SECRET = "5ec7e7" * 10
+SECRET = "5ec7e75e" * 8
 
 
 def fill(store: Store) -> None:

@@ -5,58 +5,104 @@
 SQLite runs in WAL mode, syncs at every commit, and begins a write with BEGIN IMMEDIATE, so that two writers wait for
 each other instead of failing halfway.
 
-Leaves out: the tables (`tutelage.store.schema`) and their migrations (`tutelage.store.migrate`).
+Leaves out: the tables (`tutelage.store.schema`), their migrations (`tutelage.store.migrate`), which address a workspace
+has (`tutelage.store.address`), and what a database's errors mean (`tutelage.store.failures`).
 """
 
 from __future__ import annotations
 
-import json
 import os
+import random
+import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy import Connection, Engine, Pool, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tutelage.errors import StoreError
+from tutelage.store.address import (
+    CONFIG_FILE,
+    DATABASE_FILE,
+    database_url,
+    has_store,
+    parse_url,
+)
+from tutelage.store.failures import explained, may_pass, shown
 
-DATABASE_FILE = "tutelage.db"
-CONFIG_FILE = "workspace.json"
+__all__ = [
+    "BUSY_TIMEOUT_SECONDS", "CONFIG_FILE", "DATABASE_FILE", "Store", "database_url", "has_store", "open_store",
+    "parse_url",
+]  # fmt: skip
+
 BUSY_TIMEOUT_SECONDS = 30
-_WRITE = "tutelage_write"
+CONNECT_TIMEOUT_SECONDS = 10
+WAITS_SECONDS = (0.01, 0.03, 0.1, 0.3)
+"""Before each new attempt of `Store.run`, more or less."""
+
+_MODE = "tutelage_mode"
+Mode = Literal["read", "write", "rebuild"]
+T = TypeVar("T")
 
 
 class Store:
-    """One workspace's record. Threads may share it; each `read` or `write` is a transaction of its own."""
+    """One workspace's record. Threads and forked processes may share it; each `read` or `write` is a transaction."""
 
     def __init__(self, workspace: Path, url: URL) -> None:
         self.workspace = Path(workspace)
-        self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.engine = _engine(url)
-        self._writing = threading.Lock()
+        self.url = url.set(database=str(Path(url.database or "").absolute())) if self.is_sqlite else url
+        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
+        self._one_writer = threading.Lock()
+        self._identity: tuple[int, int] | None = None
+        _OPEN.add(self)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one state of the record throughout."""
-        with self.engine.connect() as connection, connection.begin():
+        """A connection that sees one state of the record throughout, and cannot change it."""
+        with self._explaining("read"), self._transaction("read") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A connection whose changes are kept together when the block ends, or dropped together when it raises."""
-        if not self.is_sqlite:
-            with self.engine.begin() as connection:
-                yield connection
-            return
-        with self._writing, self.engine.connect() as plain:  # waiting here is fair; waiting in SQLite is polling
-            connection = plain.execution_options(**{_WRITE: True})
-            with connection.begin():
-                yield connection
+        """A connection whose changes are kept together when the block ends, or dropped together when it raises.
+
+        One write inside another waits for itself, and fails after `BUSY_TIMEOUT_SECONDS`.
+        """
+        with self._explaining("write"), self._transaction("write") as connection:
+            yield connection
+
+    @contextmanager
+    def rebuild(self) -> Iterator[Connection]:
+        """As `write`, for changes of the tables themselves: references are checked at the end, not row by row."""
+        with self._explaining("rebuild"), self._transaction("rebuild") as connection:
+            yield connection
+            if self.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+                raise StoreError(f"{shown(self.url)}: a row of {broken[0]} would point at nothing; nothing was changed")
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """What `work` gives in a write of its own, done again from the start when other writers got in its way.
+
+        `work` must do nothing but use the connection, for it may be called several times.
+        """
+        for seconds in WAITS_SECONDS:
+            try:
+                with self._transaction("write") as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not may_pass(error):
+                    raise explained(error, self.url, writing=True) or error from error
+            time.sleep(seconds * random.uniform(0.5, 1.5))
+        with self.write() as connection:
+            return work(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -68,77 +114,124 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _transaction(self, mode: Mode) -> Iterator[Connection]:
+        if not self.is_sqlite:
+            level: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            with self.engine.connect() as plain:
+                connection = plain.execution_options(**level) if mode == "read" else plain
+                with connection.begin():
+                    yield connection
+            return
+        self._check_file()
+        with self._turn(mode), self.engine.connect() as plain:
+            connection = plain.execution_options(**{_MODE: mode})
+            with connection.begin():
+                yield connection
 
-def _engine(url: URL) -> Engine:
-    try:
-        if url.get_backend_name() != "sqlite":
-            return create_engine(
-                url, pool_size=10, max_overflow=20, pool_pre_ping=True, isolation_level="READ COMMITTED"
-            )
-        engine = create_engine(
-            url,
-            pool_size=20,
-            max_overflow=40,
-            connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
-        )
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise StoreError(f"no driver for {_shown(url)}: {error}; pip install 'tutelage[postgresql]'") from error
+    @contextmanager
+    def _turn(self, mode: Mode) -> Iterator[None]:
+        """Writers of one process queue here, which is fair; in SQLite they would poll."""
+        if mode == "read":
+            yield
+            return
+        if not self._one_writer.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            raise StoreError(f"{shown(self.url)} is busy: another write has taken over {BUSY_TIMEOUT_SECONDS} seconds")
+        try:
+            yield
+        finally:
+            self._one_writer.release()
+
+    def _check_file(self) -> None:
+        """Raise unless the file is there, and still the one that was opened first.
+
+        Writing into a file that was removed succeeds, and everything written is gone with the last connection.
+        """
+        try:
+            found = os.stat(str(self.url.database))
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.url.database} is missing; restore it from a backup, or make it with `tutelage init`"
+            ) from error
+        identity = (found.st_dev, found.st_ino)
+        self._identity = self._identity or identity
+        if self._identity != identity:
+            raise StoreError(f"{self.url.database} was replaced while it was in use; start this program again")
+
+    @contextmanager
+    def _explaining(self, mode: Mode) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeoutError as error:
+            raise StoreError(f"{shown(self.url)} is busy: every connection is in use; run fewer at once") from error
+        except DBAPIError as error:
+            if (plain := explained(error, self.url, writing=mode != "read")) is not None:
+                raise plain from error
+            raise
+
+    def _forget_inherited(self) -> None:
+        _INHERITED.append(self.engine.pool)
+        self.engine.dispose(close=False)
+        self._one_writer = threading.Lock()
+
+
+_OPEN: WeakSet[Store] = WeakSet()
+_INHERITED: list[Pool] = []
+"""Connections that a fork brought along. They belong to the parent; collecting them would close them under it."""
+
+
+def _after_fork() -> None:
+    for store in list(_OPEN):
+        store._forget_inherited()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    address = f"file:{quote(str(url.database))}?mode=rw"  # never makes an empty file where one is missing
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            address, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False, isolation_level=None
+        )  # transactions begin where we say, not where the driver guesses
+
+    engine = create_engine(url, creator=connect, pool_size=20, max_overflow=40, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "journal_size_limit=67108864"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    mode = connection.get_execution_options().get(_MODE)
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute(f"PRAGMA query_only={'ON' if mode == 'read' else 'OFF'}")
+    driver.execute(f"PRAGMA foreign_keys={'OFF' if mode == 'rebuild' else 'ON'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if mode in ("write", "rebuild") else "BEGIN")
 
 
-def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
-
-
-def database_url(workspace: Path) -> URL:
-    """Where the record of `workspace` is kept: TUTELAGE_DATABASE, what `tutelage init` noted, or the SQLite file."""
-    given = os.environ.get("TUTELAGE_DATABASE") or _noted(workspace)
-    return parse_url(given) if given else URL.create("sqlite", database=str(workspace / DATABASE_FILE))
-
-
-def parse_url(text: str) -> URL:
-    """The address of a database; `StoreError` for one that is none or of another kind."""
+def _postgres_engine(url: URL) -> Engine:
+    patience = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
     try:
-        url = make_url(text)
-        name = url.get_backend_name()
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise StoreError(f"--database: not an address of a database ({error}); for example {_EXAMPLE}") from error
-    if name not in ("sqlite", "postgresql"):
-        raise StoreError(f"--database: {name} is not supported; use SQLite (leave it out) or {_EXAMPLE}")
-    return url
-
-
-_EXAMPLE = "postgresql+psycopg://user:password@host/database"
-
-
-def _noted(workspace: Path) -> str:
-    try:
-        return str(json.loads((workspace / CONFIG_FILE).read_text(encoding="utf-8")).get("database") or "")
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError, AttributeError) as error:
+        return create_engine(
+            url,
+            pool_size=10,
+            max_overflow=20,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args=patience,
+            hide_parameters=True,
+        )
+    except ImportError as error:
         raise StoreError(
-            f"{workspace / CONFIG_FILE} cannot be read ({error}); restore it, or run `tutelage init`"
+            f"no driver for {shown(url)} ({error}); install it: pip install 'tutelage[postgresql]'"
         ) from error
-
-
-def has_store(workspace: Path) -> bool:
-    """Whether `tutelage init` was run here, or a database is named by the environment."""
-    named = bool(os.environ.get("TUTELAGE_DATABASE"))
-    return named or (workspace / CONFIG_FILE).is_file() or (workspace / DATABASE_FILE).is_file()
 
 
 def open_store(workspace: Path) -> Store:
@@ -146,28 +239,14 @@ def open_store(workspace: Path) -> Store:
 
     Raises `StoreError` when there is none, when it cannot be reached, or when a newer Tutelage wrote it.
     """
+    from tutelage.store.migrate import check_version
+
     if not has_store(workspace):
         raise StoreError(f"{workspace} has no record of people and their work yet; make it with `tutelage init`")
     store = Store(workspace, database_url(workspace))
-    if store.is_sqlite and not Path(store.url.database or "").is_file():
-        raise StoreError(f"{store.url.database} is missing; restore it from a backup, or make it with `tutelage init`")
-    from tutelage.store.migrate import check_version
-
-    with reachable(store):
-        check_version(store)
-    return store
-
-
-@contextmanager
-def reachable(store: Store) -> Iterator[None]:
-    """Turn the driver's errors on first contact into one line that says what to do."""
     try:
-        yield
-    except OperationalError as error:
-        raise StoreError(f"cannot reach the database {_shown(store.url)}: {_first_line(error)}") from error
-    except DBAPIError as error:
-        raise StoreError(f"{_shown(store.url)} is not a database of Tutelage: {_first_line(error)}") from error
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+        check_version(store)
+    except BaseException:
+        store.close()
+        raise
+    return store

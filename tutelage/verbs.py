@@ -118,7 +118,8 @@ def sample_answers(
     from tutelage.engine.answer import answer_prompts
 
     begun = time.perf_counter()
-    with counting(f"answering with {loaded.name}", len(asked) * num_samples) as progress:
+    label, num_answers = f"answering with {loaded.name}", len(asked) * num_samples
+    with counting(label, num_answers, at_once=batch_size) as progress:
         answers = answer_prompts(
             loaded.model, loaded.tokenizer, asked, sampling, name=loaded.name, num_samples=num_samples,
             batch_size=batch_size, progress=progress, engine=engine,
@@ -136,7 +137,7 @@ def evaluate_models(
     results = []
     for name in names:
         loaded = load_for_answers(name, workspace)
-        with counting(f"answering with {name}", len(asked)) as progress:
+        with counting(f"answering with {name}", len(asked), at_once=batch_size) as progress:
             results.append(evaluate_model(loaded, asked, texts, sampling, batch_size=batch_size, progress=progress))
         del loaded
     return results

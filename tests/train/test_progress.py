@@ -2,13 +2,14 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 
 import pytest
 
 from tutelage.train import progress
-from tutelage.train.progress import Progress, _duration
+from tutelage.train.progress import Progress, _duration, counting, time_left
 
 
 class Clock:
@@ -83,11 +84,11 @@ with Progress(4, start_step=1, quiet=sys.argv[1] == "quiet") as shown:
 """
 
 
-def on_a_terminal(*arguments: str) -> str:
+def on_a_terminal(*arguments: str, program: str = BAR) -> str:
     """What a process writes to a terminal that is its standard error."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
-    child = subprocess.Popen([sys.executable, "-c", BAR, *arguments], stderr=theirs, env=environment)
+    child = subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=theirs, env=environment)
     os.close(theirs)
     written = b""
     while True:
@@ -113,3 +114,59 @@ def test_a_terminal_gets_a_bar() -> None:
 
 def test_a_quiet_run_shows_nothing_on_a_terminal_either() -> None:
     assert on_a_terminal("quiet") == ""
+
+
+# Counting things done side by side -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "done", "total", "at_once", "shown"),
+    [
+        (5.0, 0, 96, 64, "--:--"),
+        (5.0, 1, 96, 64, "--:--"),  # the shortest of 64: not 95 times 5 seconds
+        (29.0, 63, 96, 64, "--:--"),
+        (32.0, 64, 96, 64, "0:16"),  # 32 left at .5 seconds each
+        (32.0, 95, 96, 96, "--:--"),  # all at once: nothing to extrapolate from
+        (32.0, 96, 96, 96, "0:00"),
+        (20.0, 10, 10, 64, "0:00"),  # fewer than fit at once
+        (0.0, 0, 0, 64, "0:00"),
+        (3.0, 1, 4, 1, "0:09"),  # one after another
+        (3.0, 0, 4, 1, "--:--"),
+        (7200.0, 64, 128, 64, "2:00:00"),
+    ],
+)
+def test_time_left_is_said_when_there_is_something_to_extrapolate_from(
+    elapsed: float, done: int, total: int, at_once: int, shown: str
+) -> None:
+    assert time_left(elapsed, done, total, at_once) == shown
+
+
+def test_lines_of_answers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock(monkeypatch)
+    with counting("answering", 96, at_once=64) as advance:
+        for seconds, done in ((16, 1), (16, 62), (16, 1), (16, 32)):
+            clock.now += seconds
+            advance(done)
+    assert capsys.readouterr().err.splitlines() == [
+        "answering 1/96  --:-- left",
+        "answering 63/96  --:-- left",
+        "answering 64/96  0:24 left",  # 48 seconds for 64, half as much for 32
+        "answering 96/96  0:00 left",
+    ]
+
+
+COUNTING = """
+import sys
+from tutelage.train.progress import counting
+with counting("answering", 6, at_once=4) as advance:
+    for done in {steps}:
+        advance(done)
+"""
+
+
+@pytest.mark.parametrize(("steps", "left"), [((1, 2), "--:--"), ((1, 2, 1), r"\d+:\d\d"), ((6,), "0:00")])
+def test_a_terminal_gets_the_same_time_left(steps: tuple[int, ...], left: str) -> None:
+    text = on_a_terminal(program=COUNTING.format(steps=steps))
+    last = text.rpartition("answering")[2]
+    assert f"{sum(steps)}/6" in last
+    assert re.search(f"left {left}", last)

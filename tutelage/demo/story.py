@@ -20,7 +20,7 @@ from rich.table import Table
 from tutelage.data import load_conversations, load_general_texts, load_prompts
 from tutelage.demo.kept import kept, pack_answers, pack_result, sources_of, unpack_answers, unpack_result
 from tutelage.demo.training import ANSWER_TOKENS, BASE, REWARD, RLHF, SFT, train_once
-from tutelage.engine.answer import answer_prompts
+from tutelage.engine.answer import AT_ONCE, answer_prompts
 from tutelage.engine.generate import Sampling
 from tutelage.evaluate.contest import Moved, hold_contests, how_far_moved
 from tutelage.evaluate.markdown import clean_text
@@ -126,7 +126,7 @@ class Demo:
         def evaluate() -> dict[str, Any]:
             loaded = load_for_answers(model, self.workspace)
             pan = answer_prompts(loaded.model, loaded.tokenizer, [PAN], SAMPLING, name=model)
-            with counting(f"{model} answers {len(prompts)} prompts", len(prompts)) as progress:
+            with counting(f"{model} answers {len(prompts)} prompts", len(prompts), at_once=AT_ONCE) as progress:
                 result = evaluate_model(loaded, prompts, load_general_texts(), SAMPLING, progress=progress)
             return pack_result(result) | {"pan": pack_answers(pan)}
 
@@ -184,7 +184,8 @@ class Demo:
 
         def sample() -> list[dict[str, Any]]:
             loaded = load_for_answers(self.sft, self.workspace)
-            with counting(f"{self.sft} answers each of {len(prompts)} prompts twice", 2 * len(prompts)) as progress:
+            label = f"{self.sft} answers each of {len(prompts)} prompts twice"
+            with counting(label, 2 * len(prompts), at_once=AT_ONCE) as progress:
                 answers = answer_prompts(
                     loaded.model, loaded.tokenizer, prompts, PAIR_SAMPLING, name=self.sft, num_samples=2,
                     progress=progress,
@@ -236,7 +237,7 @@ class Demo:
 
         def measure() -> dict[str, Any]:
             policy, origin = (load_for_answers(name, self.workspace) for name in (self.rlhf, self.sft))
-            with counting("how far RLHF moved the model", len(prompts)) as progress:
+            with counting("how far RLHF moved the model", len(prompts), at_once=AT_ONCE) as progress:
                 return {"kl": list(how_far_moved(policy, origin, prompts, KL_SAMPLING, progress).kl)}
 
         made_from = sources_of([self.rlhf, self.sft], self.workspace, prompts, KL_SAMPLING)

@@ -19,6 +19,8 @@ from tutelage.models.template import end_of_turn_id
 from tutelage.types import Answer, Conversation, Message, Prompt
 
 ROW_TOKENS = 2048
+AT_ONCE = 64
+"""Answers sampled at once, unless told otherwise."""
 
 
 def stop_ids(tokenizer: Any) -> list[int]:
@@ -53,7 +55,7 @@ class OwnEngine:
 
     model: Any
     tokenizer: Any
-    batch_size: int = 64
+    batch_size: int = AT_ONCE
 
     def sync(self) -> None:
         pass
@@ -81,7 +83,7 @@ def answer_prompts(
     *,
     name: str = "",
     num_samples: int = 1,
-    batch_size: int = 64,
+    batch_size: int = AT_ONCE,
     progress: Callable[[int], None] | None = None,
     engine: Engine | None = None,
 ) -> list[Answer]:
@@ -177,8 +179,9 @@ def kl_of_samples(
     end = end_of_turn_id(tokenizer)
     rendered = [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts]
     completions = generate(
-        policy.model, rendered, sampling, stop_ids=stop_ids(tokenizer), pad_id=pad_id(tokenizer), progress=progress
-    )
+        policy.model, rendered, sampling, stop_ids=stop_ids(tokenizer), pad_id=pad_id(tokenizer),
+        batch_size=AT_ONCE, progress=progress,
+    )  # fmt: skip
     trees = [
         Tree(Tokens.prompt(ids), (Tokens.completion(completion.sampled),))
         for ids, completion in zip(rendered, completions, strict=True)

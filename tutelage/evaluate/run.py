@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.engine.answer import answer_prompts, nll_of_references, nll_of_texts
+from tutelage.engine.answer import AT_ONCE, answer_prompts, nll_of_references, nll_of_texts
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Sampling
 from tutelage.engine.memory import keep_freed_memory
@@ -43,7 +43,7 @@ def evaluate_model(
     general_texts: Sequence[str],
     sampling: Sampling,
     *,
-    batch_size: int = 64,
+    batch_size: int = AT_ONCE,
     progress: Callable[[int], None] | None = None,
 ) -> ModelResult:
     """Answers to all prompts; likelihoods of references where every prompt has one, and of general texts if given."""

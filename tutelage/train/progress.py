@@ -67,29 +67,52 @@ class Progress:
 
 
 @contextmanager
-def counting(label: str, total: int, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar for `total` things of one kind, or a line now and then; yields what to call with the number done since."""
-    if quiet or not sys.stderr.isatty():
-        yield _Lines(label, total, quiet).advance
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def counting(label: str, total: int, quiet: bool = False, *, at_once: int = 1) -> Iterator[Callable[[int], None]]:
+    """A bar for `total` things of one kind, or a line now and then; yields what to call with the number done since.
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("· left"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Bar(*columns, console=Console(stderr=True)) as bar:
+    `at_once` of them are worked on side by side, and no time left is said before so many are done (`time_left`).
+    """
+    if quiet or not sys.stderr.isatty():
+        yield _Lines(label, total, quiet, at_once).advance
+        return
+    with _counting_bar(at_once) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def time_left(elapsed_seconds: float, done: int, total: int, at_once: int = 1) -> str:
+    """`3:20` from the number done so far, or `--:--` while that says nothing.
+
+    Of things worked on side by side the short ones end first, and what has gone into the others does not show in their
+    number: 64 answers begun together, one of them done after 5 seconds, are not 64 times 5 seconds of work.
+    """
+    if done < max(at_once, 1) and done < total:
+        return "--:--"
+    return _duration(elapsed_seconds / done * (total - done)) if done else "0:00"
+
+
+def _counting_bar(at_once: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            elapsed = task.finished_time if task.finished else task.elapsed
+            return Text(time_left(elapsed or 0.0, int(task.completed), int(task.total or 0), at_once))
+
+    return Bar(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("· left"),
+        Left(), console=Console(stderr=True),
+    )  # fmt: skip
 
 
 class _Lines:
     """A line on standard error every 15 seconds, with the time left."""
 
-    def __init__(self, label: str, total: int, quiet: bool) -> None:
-        self.label, self.total, self.quiet, self.done = label, total, quiet, 0
+    def __init__(self, label: str, total: int, quiet: bool, at_once: int) -> None:
+        self.label, self.total, self.quiet, self.at_once, self.done = label, total, quiet, at_once, 0
         self._begun = self._last_line = time.monotonic()
 
     def advance(self, done: int) -> None:
@@ -97,8 +120,8 @@ class _Lines:
         now = time.monotonic()
         if not self.quiet and now - self._last_line >= LINE_EVERY_SECONDS:
             self._last_line = now
-            left = (now - self._begun) / self.done * (self.total - self.done)
-            print(f"{self.label} {self.done}/{self.total}  {_duration(left)} left", file=sys.stderr, flush=True)
+            left = time_left(now - self._begun, self.done, self.total, self.at_once)
+            print(f"{self.label} {self.done}/{self.total}  {left} left", file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:

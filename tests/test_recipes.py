@@ -59,6 +59,18 @@ def test_the_command_in_a_recipe_is_right(recipe: Path, monkeypatch: pytest.Monk
     assert isinstance(options, cls)
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_every_recipe_is_told_about(recipe: Path) -> None:
+    page = (recipe.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `recipes/{recipe.name}` |")]
+    assert len(row.split("|")[2].strip()) > 10
+
+
+def test_the_page_names_no_recipe_that_is_not_there() -> None:
+    page = (RECIPES[0].parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"recipes/([a-z-]+\.yaml)", page)) == {recipe.name for recipe in RECIPES}
+
+
 def test_the_adapter_recipe_has_an_adapter() -> None:
     with_rank = [recipe.stem for recipe in RECIPES if options_of(recipe).get("lora.rank")]
     assert with_rank == ["sft-lora"]

@@ -349,6 +349,7 @@ assignments = Table(
     Column("draft", Json),  # what the rater has entered so far
     UniqueConstraint("item_id", "person_id", "round"),
     Index(None, "person_id", "project_id", "state"),
+    Index(None, "person_id", "project_id", "id"),
     Index(None, "item_id", "state", "expires_ms"),
     _one_of("state", "leased", "done", "skipped"),
 )

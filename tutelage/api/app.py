@@ -13,14 +13,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from tutelage import __version__
-from tutelage.api import listing, people, problems, session
+from tutelage.api import listing, pairs, people, problems, session
 from tutelage.api.caller import Record
 from tutelage.api.guards import LOCAL_HOSTS, Guard
 from tutelage.store import idempotency
 from tutelage.store.database import Store
 from tutelage.store.secret import secret
 
-ROUTERS: tuple[APIRouter, ...] = (session.router, people.router)
+ROUTERS: tuple[APIRouter, ...] = (session.router, people.router, pairs.router)
 health = APIRouter(tags=["health"])
 
 

@@ -45,21 +45,25 @@ def _seen(connection: Connection, person: Person, person_id: str) -> Person:
 @router.patch("/people/{person_id}")
 def change_person(person_id: IdPath, body: ChangePerson, person: Admin, store: Record) -> Person:
     """Change somebody's role, or take their account out of use or back into it."""
-    with store.write() as connection:
-        changed = person_by_id(connection, person_id)
-        if body.role is not None:
-            changed = accounts.change_role(connection, person, changed, body.role)
-        if body.active is not None:
-            changed = accounts.set_active(connection, person, changed, body.active)
-        return changed
+    return store.run(lambda connection: _changed(connection, person, person_id, body))
+
+
+def _changed(connection: Connection, by: Person, person_id: str, body: ChangePerson) -> Person:
+    changed = person_by_id(connection, person_id)
+    if body.role is not None:
+        changed = accounts.change_role(connection, by, changed, body.role)
+    if body.active is not None:
+        changed = accounts.set_active(connection, by, changed, body.active)
+    return changed
 
 
 @router.post("/people/{person_id}/invitation", status_code=201)
 def invite_to_set_password(person_id: IdPath, person: Admin, store: Record) -> ShownInvitation:
     """An invitation for somebody who is here already to set a new password."""
-    with store.write() as connection:
-        made, token = invitations.invite_to_set_password(connection, person, person_by_id(connection, person_id))
-        return ShownInvitation(invitation=made, token=token)
+    made, token = store.run(
+        lambda connection: invitations.invite_to_set_password(connection, person, person_by_id(connection, person_id))
+    )
+    return ShownInvitation(invitation=made, token=token)
 
 
 @router.get("/invitations")
@@ -72,17 +76,17 @@ def list_invitations(person: Admin, store: Record, after: After = "", limit: Lim
 @router.post("/invitations", status_code=201)
 def invite(body: Invite, person: Admin, store: Record) -> ShownInvitation:
     """A new invitation; its token is told only now."""
-    with store.write() as connection:
-        made, token = invitations.invite(connection, person, body.role, note=body.note, days=body.days)
-        return ShownInvitation(invitation=made, token=token)
+    made, token = store.run(
+        lambda connection: invitations.invite(connection, person, body.role, note=body.note, days=body.days)
+    )
+    return ShownInvitation(invitation=made, token=token)
 
 
 @router.delete("/invitations/{invitation_id}")
 def revoke_invitation(invitation_id: IdPath, person: Admin, store: Record) -> Done:
     """An invitation can be accepted no more."""
-    with store.write() as connection:
-        invitations.revoke(connection, person, invitation_id)
-        return Done()
+    store.run(lambda connection: invitations.revoke(connection, person, invitation_id))
+    return Done()
 
 
 @router.get("/tokens")
@@ -95,17 +99,15 @@ def list_tokens(person: Rater, store: Record) -> list[ApiToken]:
 @router.post("/tokens", status_code=201)
 def make_token(body: NewToken, person: Rater, store: Record) -> ShownToken:
     """A new API token of one's own; its text is told only now."""
-    with store.write() as connection:
-        made, text = sessions.add_token(connection, person, body.name, body.days)
-        return ShownToken(info=made, token=text)
+    made, text = store.run(lambda connection: sessions.add_token(connection, person, body.name, body.days))
+    return ShownToken(info=made, token=text)
 
 
 @router.delete("/tokens/{token_id}")
 def revoke_token(token_id: IdPath, person: Rater, store: Record) -> Done:
     """An API token of one's own opens nothing any more; an admin may revoke anybody's."""
-    with store.write() as connection:
-        sessions.revoke_token(connection, person, token_id)
-        return Done()
+    store.run(lambda connection: sessions.revoke_token(connection, person, token_id))
+    return Done()
 
 
 @router.get("/audit")

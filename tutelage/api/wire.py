@@ -10,10 +10,13 @@ Leaves out: what a request means; the models of each part stand in `wire_*.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from tutelage.types import Message, Role
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 16
@@ -74,6 +77,7 @@ Frac = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 IdPath = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Search = Annotated[str | None, Query(max_length=200), AfterValidator(lambda text: text and clean(text))]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many records.")]
 IdempotencyKey = Annotated[
     str | None,
@@ -90,11 +94,17 @@ class Asked(BaseModel):
 class Turn(Asked):
     """One turn of a conversation."""
 
-    role: Annotated[str, Field(pattern="^(system|user|assistant)$")]
+    role: Role
     content: Text
 
 
 Turns = Annotated[list[Turn], Field(max_length=200)]
+
+
+def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
+    """The turns as everything else uses them."""
+    return tuple(Message(turn.role, turn.content) for turn in turns)
+
 
 T = TypeVar("T")
 

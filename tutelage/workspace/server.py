@@ -1,0 +1,159 @@
+"""The verb `server`: the workspace's JSON API, for scripts and the pages that are built on it.
+
+Bound to this machine unless asked otherwise. Any number of workers may serve one database, since all that is true is in
+it. Leaves out: the API itself (`tutelage.api`), and encryption, which is a proxy's work.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+if TYPE_CHECKING:
+    from tutelage.store.database import Store
+
+WORKSPACE = Path("workspace")
+KEEP_ALIVE_SECONDS = 30
+STOP_SECONDS = 10
+MAX_CONNECTIONS = 1000
+
+
+def register(app: App) -> None:
+    """Add the verb to `app`."""
+    app.command(server)
+
+
+def server(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8300,
+    workers: int = 1,
+    allow_remote: bool = False,
+    name: tuple[str, ...] = (),
+    log: bool = False,
+    workspace: Path = WORKSPACE,
+) -> int:
+    """Serve the workspace's API: `tutelage server`. Ctrl-C stops it once the requests under way are answered.
+
+    Parameters
+    ----------
+    host
+        Address to listen at. Any but this machine's own needs --allow-remote.
+    port
+        Port to listen at; 0 takes a free one.
+    workers
+        Processes that answer.
+    allow_remote
+        Let other machines reach the server. Passwords then travel over the network: put a proxy with HTTPS before it.
+    name
+        Host name that the server answers to, besides localhost; may be given several times. With --allow-remote and
+        without it, any.
+    log
+        Print a line for every request.
+    workspace
+        Folder that holds the record.
+    """
+    import os
+
+    import uvicorn
+
+    from tutelage.api.serve import HOSTS
+    from tutelage.api.serve import WORKSPACE as SERVED
+
+    hosts = _hosts(host, name, allow_remote)
+    port = _free_port(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _greet(workspace, address)
+    os.environ |= {SERVED: str(workspace.absolute()), HOSTS: ",".join(hosts)}
+    uvicorn.run(
+        "tutelage.api.serve:from_environment", factory=True, host=host, port=port, workers=_checked(workers),
+        log_level="info" if log else "warning", access_log=log, server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+    )  # fmt: skip
+    return 0
+
+
+def _checked(workers: int) -> int:
+    from tutelage.errors import ConfigError
+
+    if not 1 <= workers <= 64:
+        raise ConfigError(f"--workers: {workers} is outside 1 to 64")
+    return workers
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there."""
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _hosts(host: str, names: tuple[str, ...], allow_remote: bool) -> tuple[str, ...]:
+    """The host names to answer to; none stands for any."""
+    from tutelage.api.guards import LOCAL_HOSTS
+    from tutelage.errors import ConfigError
+
+    if not is_local(host) and not allow_remote:
+        raise ConfigError(
+            f"--host {host} can be reached by other machines; give --allow-remote too if that is meant, and put a "
+            "proxy with HTTPS before it, for passwords would cross the network as they are"
+        )
+    if not is_local(host) and not names:
+        return ()
+    return tuple(dict.fromkeys([*LOCAL_HOSTS, host.lower(), *(each.lower() for each in names)]))
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0; `ConfigError` when somebody listens there already."""
+    import socket
+
+    from tutelage.errors import ConfigError
+
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port: {port} is outside 0 to 65535")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise ConfigError(f"cannot listen at {host} port {port}: {error.strerror or error}; choose another") from error
+
+
+def _greet(workspace: Path, address: str) -> None:
+    from tutelage.store.database import open_store
+
+    with open_store(workspace) as store:
+        welcome = _first_invitation(store)
+    print(f"serving {workspace} at {address} (its addresses: {address}/docs)", flush=True)
+    if welcome is not None:
+        name, token = welcome
+        how = "set one by `tutelage people password`, or once, within a day, with this invitation"
+        print(f"{name} has no password yet; {how}:\n{token}", flush=True)
+
+
+def _first_invitation(store: Store) -> tuple[str, str] | None:
+    """The owner's name and an invitation to set their password, where they have none."""
+    from sqlalchemy import Connection
+
+    from tutelage.errors import NotFoundError
+    from tutelage.store import accounts, invitations
+    from tutelage.store.people import acting
+
+    def work(connection: Connection) -> tuple[str, str] | None:
+        try:
+            owner = acting(connection)
+        except NotFoundError:
+            return None
+        if accounts.has_password(connection, owner):
+            return None
+        return owner.name, invitations.invite_to_set_password(connection, owner, owner, days=1)[1]
+
+    return store.run(work)

@@ -95,8 +95,8 @@ def create(
     """
     people.require(person, "reviewer")
     project = Project(
-        new_id(), name, _kind(kind), storable(question, "question") or QUESTIONS[kind], _attributes(kind, attributes),
-        _reasons(reasons), overlap, float(gold_frac), float(repeat_frac), lease_seconds, tuple(models),
+        new_id(), name, known_kind(kind), storable(question, "question") or QUESTIONS[kind],
+        _attributes(kind, attributes), _reasons(reasons), overlap, float(gold_frac), float(repeat_frac), lease_seconds, tuple(models),
         dict(sampling or {}), created_ms=now_ms(),
     )  # fmt: skip
     _check(project)
@@ -118,7 +118,8 @@ def _row(project: Project) -> dict[str, Any]:
     return {name: getattr(project, name) for name in names} | lists | {"sampling": dict(project.sampling)}
 
 
-def _kind(kind: str) -> Kind:
+def known_kind(kind: str) -> Kind:
+    """The kind of label of this name; `DataError` for another."""
     for known in KINDS:
         if kind == known:
             return known

@@ -5,8 +5,8 @@ places left, the largest priority first. Nobody gets an item twice, one whose pr
 is complete. Now and then a task is a gold item or, long after, an item that the rater had before; which tasks these
 are depends on the project, the person and how many tasks they had, and a rater cannot tell them from others.
 
-A rater far ahead of all others has most of the queue's beginning behind them. So the first items in order are looked
-at each time, and after them those behind the rater's last one; only where that finds nothing are all items looked at.
+A rater far ahead of all others has the queue's beginning behind them. For such a one the first items in order are
+looked at, then those after their last one, and only where that finds nothing the whole queue.
 
 Two never take the last place of an item: claims of one project take turns (`tutelage.store.turns`). Skipping rows that
 others have locked would be quicker, but tells a rater that nothing is left while somebody just submits the last item.
@@ -24,10 +24,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
-    ColumnElement,
     Connection,
     Executable,
-    FromClause,
     Row,
     and_,
     bindparam,
@@ -55,7 +53,7 @@ from tutelage.types import Message
 REPEAT_AFTER = 20
 """Fewest labels of a rater between an item and its repeat."""
 LOOKED_AT = 1_000
-"""So many items that are open are looked at from the beginning of the queue, each time."""
+"""A rater who had so many tasks is not led past all of them each time."""
 MAX_REASON_CHARS = 2_000
 
 
@@ -93,20 +91,13 @@ _others = _ASSIGNMENTS.alias("others")
 _mine = _ASSIGNMENTS.alias("mine")
 
 
-def _has_place(items: FromClause) -> ColumnElement[bool]:
-    leased = select(func.count()).where(
-        _others.c.item_id == items.c.id, _others.c.state == "leased", _others.c.expires_ms > _NOW, _others.c.round == 0
-    )
-    return items.c.num_done + leased.correlate(items).scalar_subquery() < items.c.num_wanted
-
-
-def _may_judge(items: FromClause) -> ColumnElement[bool]:
-    had = exists().where(_mine.c.item_id == items.c.id, _mine.c.person_id == _PERSON)
-    wrote = exists().where(_AUTHORS.c.item_id == items.c.id, _AUTHORS.c.person_id == _PERSON)
-    return and_(~had.correlate(items), ~wrote.correlate(items))
-
-
-_HAS_PLACE, _MAY_JUDGE = _has_place(_ITEMS), _may_judge(_ITEMS)
+_num_leased = select(func.count()).where(
+    _others.c.item_id == _ITEMS.c.id, _others.c.state == "leased", _others.c.expires_ms > _NOW, _others.c.round == 0
+)
+_HAS_PLACE = _ITEMS.c.num_done + _num_leased.correlate(_ITEMS).scalar_subquery() < _ITEMS.c.num_wanted
+_had = exists().where(_mine.c.item_id == _ITEMS.c.id, _mine.c.person_id == _PERSON)
+_wrote = exists().where(_AUTHORS.c.item_id == _ITEMS.c.id, _AUTHORS.c.person_id == _PERSON)
+_MAY_JUDGE = and_(~_had.correlate(_ITEMS), ~_wrote.correlate(_ITEMS))
 _IN_ORDER = (
     select(_ITEMS.c.id, _ITEMS.c.answer_ids)
     .where(_ITEMS.c.project_id == _PROJECT, _ITEMS.c.state == "open", _MAY_JUDGE)
@@ -119,17 +110,15 @@ _NEXT_BEHIND = _NEXT_OF_ALL.where(
     _ITEMS.c.priority <= bindparam("priority"),
     or_(_ITEMS.c.priority < bindparam("priority"), _ITEMS.c.id > bindparam("after")),
 )
-_first = (
-    select(_ITEMS)
+_NEXT_BEFORE = _NEXT_OF_ALL.where(
+    _ITEMS.c.priority >= bindparam("priority"),
+    or_(_ITEMS.c.priority > bindparam("priority"), _ITEMS.c.id <= bindparam("after")),
+)
+_LOOKED_AT = (
+    select(_ITEMS.c.priority, _ITEMS.c.id.label("after"))
     .where(_ITEMS.c.project_id == _PROJECT, _ITEMS.c.state == "open", _ITEMS.c.is_gold == false())
     .order_by(_ITEMS.c.priority.desc(), _ITEMS.c.id)
-    .limit(LOOKED_AT)
-    .subquery("items")
-)
-_NEXT_OF_FIRST = (
-    select(_first.c.id, _first.c.answer_ids)
-    .where(_may_judge(_first), _has_place(_first))
-    .order_by(_first.c.priority.desc(), _first.c.id)
+    .offset(LOOKED_AT - 1)
     .limit(1)
 )
 _LAST = (
@@ -215,7 +204,7 @@ def next_item(
         return _task(connection, project, held)
     num_tasks = connection.execute(_NUM_TASKS, keys).scalar_one()
     draw = rng or random.Random(f"{project.id} {person.id} {num_tasks}")
-    chosen = _choose(connection, project, keys, draw)
+    chosen = _choose(connection, project, keys, num_tasks, draw)
     if chosen is None:
         return None
     return _task(connection, project, _lease(connection, person, project, chosen, now, draw))
@@ -247,7 +236,9 @@ class _Chosen(NamedTuple):
     round: int = 0
 
 
-def _choose(connection: Connection, project: Project, keys: Mapping[str, Any], draw: random.Random) -> _Chosen | None:
+def _choose(
+    connection: Connection, project: Project, keys: Mapping[str, Any], num_tasks: int, draw: random.Random
+) -> _Chosen | None:
     """By chance a gold item or a repeat, else the next in order."""
     share = draw.random()
     if share < project.gold_frac:
@@ -256,7 +247,7 @@ def _choose(connection: Connection, project: Project, keys: Mapping[str, Any], d
         found = _repeat(connection, keys, draw)
     else:
         found = None
-    return found or _next_in_order(connection, keys)
+    return found or _next_in_order(connection, keys, num_tasks)
 
 
 def _first_row(connection: Connection, query: Executable, keys: Mapping[str, Any]) -> _Chosen | None:
@@ -264,12 +255,14 @@ def _first_row(connection: Connection, query: Executable, keys: Mapping[str, Any
     return None if row is None else _Chosen(row.id, row.answer_ids)
 
 
-def _next_in_order(connection: Connection, keys: Mapping[str, Any]) -> _Chosen | None:
-    found = _first_row(connection, _NEXT_OF_FIRST, keys)
-    last = None if found else connection.execute(_LAST, keys).first()
-    if last is not None:
-        found = _first_row(connection, _NEXT_BEHIND, {**keys, **last._mapping})
-    return found or _first_row(connection, _NEXT_OF_ALL, keys)
+def _next_in_order(connection: Connection, keys: Mapping[str, Any], num_tasks: int) -> _Chosen | None:
+    if num_tasks >= LOOKED_AT:
+        for place, query in ((_LOOKED_AT, _NEXT_BEFORE), (_LAST, _NEXT_BEHIND)):
+            row = connection.execute(place, keys).first()
+            found = _first_row(connection, query, {**keys, **row._mapping}) if row is not None else None
+            if found is not None:
+                return found
+    return _first_row(connection, _NEXT_OF_ALL, keys)
 
 
 def _repeat(connection: Connection, keys: Mapping[str, Any], draw: random.Random) -> _Chosen | None:
@@ -290,9 +283,10 @@ def _lease(
     displayed = list(chosen.answer_ids)
     draw.shuffle(displayed)
     row = {
-        "id": new_id(), "project_id": project.id, "item_id": chosen.item_id, "person_id": person.id, "round": chosen.round,
-        "state": "leased", "displayed": displayed, "guideline_version": _newest(connection, project), "leased_ms": now,
-        "expires_ms": now + 1000 * project.lease_seconds, "draft": None,
+        "id": new_id(), "project_id": project.id, "item_id": chosen.item_id, "person_id": person.id,
+        "round": chosen.round, "state": "leased", "displayed": displayed, "leased_ms": now,
+        "guideline_version": _newest(connection, project), "expires_ms": now + 1000 * project.lease_seconds,
+        "draft": None,
     }  # fmt: skip
     connection.execute(insert(_ASSIGNMENTS), row)
     return row
@@ -371,7 +365,7 @@ def renew(connection: Connection, person: Person, assignment_id: str, *, now_ms:
 def save_draft(connection: Connection, person: Person, assignment_id: str, draft: Any) -> None:
     """Keep what the rater has entered so far, a JSON value that only they get back."""
     storable_json(draft, "draft")
-    _still_open(own_assignment(connection, person, assignment_id))
+    still_open(own_assignment(connection, person, assignment_id))
     connection.execute(update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == assignment_id).values(draft=draft))
 
 
@@ -382,7 +376,7 @@ def skip(connection: Connection, person: Person, assignment_id: str, reason: str
     row = own_assignment(connection, person, assignment_id)
     if row.state == "skipped":
         return
-    _still_open(row)
+    still_open(row)
     changed = {
         "state": "skipped",
         "skip_reason": reason.strip(),
@@ -391,7 +385,8 @@ def skip(connection: Connection, person: Person, assignment_id: str, reason: str
     connection.execute(update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == assignment_id).values(**changed))
 
 
-def _still_open(row: Row[Any]) -> None:
+def still_open(row: Row[Any]) -> None:
+    """Raise `ConflictError` for an assignment that is submitted or skipped."""
     if row.state != "leased":
         done = {"done": "submitted already; correct its label instead", "skipped": "skipped"}[row.state]
         raise ConflictError(f"task {row.id} is {done}")

@@ -74,9 +74,14 @@ def _scores(model: nn.Module, hidden: Tensor) -> Tensor:
     return functional.linear(hidden.float(), score_head(model).weight.float()).squeeze(-1)
 
 
+def tree_ends(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """Last hidden state at the last token of each sequence, `(num_sequences, dim)`, by the fast path."""
+    return tree_hidden(model, batch).index_select(0, batch.end_index)
+
+
 def tree_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
     """A reward model's score at the last token of each sequence, `(num_sequences,)` fp32, by the fast path."""
-    return _scores(model, tree_hidden(model, batch).index_select(0, batch.end_index))
+    return _scores(model, tree_ends(model, batch))
 
 
 def tree_values(model: nn.Module, batch: TreeBatch) -> Tensor:
@@ -89,12 +94,17 @@ def padded_values(model: nn.Module, batch: TreeBatch) -> Tensor:
     return _scores(model, _padded_hidden(model, batch))
 
 
-def padded_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
-    """The same scores by the decoder's ordinary forward on right-padded rows."""
+def padded_ends(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """The same hidden states by the decoder's ordinary forward on right-padded rows."""
     paths = [path for tree in batch.trees for path in tree.paths()]
     ids, attention = _padded_rows(paths, batch.input_ids.device)
     output = base_causal_lm(model).get_decoder()(input_ids=ids, attention_mask=attention, use_cache=False)
-    return _scores(model, output.last_hidden_state[range(len(paths)), [len(path) - 1 for path in paths]])
+    return output.last_hidden_state[range(len(paths)), [len(path) - 1 for path in paths]]
+
+
+def padded_scores(model: nn.Module, batch: TreeBatch) -> Tensor:
+    """The same scores by the decoder's ordinary forward on right-padded rows."""
+    return _scores(model, padded_ends(model, batch))
 
 
 def _padded_rows(paths: list[Tokens], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -209,6 +219,16 @@ class TreeEngine:
     def scores(self, batch: TreeBatch) -> Tensor:
         """A reward model's scores of the batch's sequences, `(num_sequences,)` fp32, differentiable."""
         return tree_scores(self.model, batch) if self.path == "tree" else padded_scores(self.model, batch)
+
+    def ends(self, batch: TreeBatch) -> Tensor:
+        """What the scalar head reads: hidden states at the ends of the sequences, `(num_sequences, dim)`."""
+        return tree_ends(self.model, batch) if self.path == "tree" else padded_ends(self.model, batch)
+
+    def states(self, batch: TreeBatch) -> Tensor:
+        """Hidden states that predict the batch's targets, `(num_targets, dim)`."""
+        if self.path == "padded":
+            return _padded_hidden(self.model, batch)
+        return tree_hidden(self.model, batch).index_select(0, batch.source_index)
 
 
 def tree_support(model: nn.Module) -> str:

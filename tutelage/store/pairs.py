@@ -131,7 +131,7 @@ def _insert(
         rows.append({
             "id": pair_id, "state": state, "revision": 1, "author_id": person.id, "source": pair.source,
             "licence": pair.licence, "meta": dict(pair.meta), "import_id": import_id,
-            "search": _searched(turns[pair_id]), "created_ms": now, "changed_ms": now,
+            "search": searched_text(turns[pair_id]), "created_ms": now, "changed_ms": now,
         })  # fmt: skip
         tags += [{"pair_id": pair_id, "tag": tag} for tag in check_tags(pair.tags)]
     if not rows:
@@ -145,7 +145,8 @@ def _insert(
     remember(connection, turns, new=True)
 
 
-def _searched(messages: Sequence[Message]) -> str:
+def searched_text(messages: Sequence[Message]) -> str:
+    """The words by which a pair is found."""
     text = "\n".join(turn.content for turn in messages)[: 2 * MAX_SEARCHED_CHARACTERS]
     return normalise(text)[:MAX_SEARCHED_CHARACTERS]
 
@@ -191,7 +192,7 @@ def edit(
         return base_revision
     state, now = "submitted" if complete else pair.state, now_ms()
     _change(
-        connection, pair, revision=base_revision + 1, state=state, search=_searched(turns), changed_ms=now
+        connection, pair, revision=base_revision + 1, state=state, search=searched_text(turns), changed_ms=now
     )  # fmt: skip
     row = _revision(pair_id, base_revision + 1, turns, person, note, now)
     connection.execute(insert(schema.pair_revisions).values(**row))

@@ -79,8 +79,9 @@ def _of_sqlite(error: DBAPIError, writing: bool) -> str | None:
 
 
 def _of_postgres(error: DBAPIError, writing: bool) -> str | None:
-    del writing
     state = sqlstate(error)
+    if state == "25006" and not writing:
+        return None  # a write inside `Store.read`
     if state:
         return next((remedy for code, remedy in _POSTGRES.items() if state.startswith(code)), None)
     if type(error.orig).__name__ not in ("OperationalError", "ConnectionTimeout"):

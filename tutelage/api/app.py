@@ -13,14 +13,31 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from tutelage import __version__
-from tutelage.api import listing, pairs, people, problems, session
+from tutelage.api import (
+    files,
+    labels,
+    lineage,
+    listing,
+    pairs,
+    people,
+    problems,
+    progress,
+    projects,
+    queue,
+    selection,
+    session,
+)
 from tutelage.api.caller import Record
 from tutelage.api.guards import LOCAL_HOSTS, Guard
+from tutelage.api.uploads import MAX_UPLOAD_BYTES
 from tutelage.store import idempotency
 from tutelage.store.database import Store
 from tutelage.store.secret import secret
 
-ROUTERS: tuple[APIRouter, ...] = (session.router, people.router, pairs.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    session.router, people.router, pairs.router, projects.router, queue.router, labels.router,
+    selection.router, progress.router, lineage.router, files.router,
+)  # fmt: skip
 health = APIRouter(tags=["health"])
 
 
@@ -42,7 +59,7 @@ def create_app(store: Store, hosts: Collection[str] | None = LOCAL_HOSTS) -> Fas
     return app
 
 
-LARGER: dict[str, int] = {}
+LARGER = {"/api/imports": MAX_UPLOAD_BYTES}
 """Addresses that take files, and how many bytes of them."""
 
 

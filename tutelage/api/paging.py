@@ -13,7 +13,7 @@ from tutelage.api.wire import Page
 T = TypeVar("T")
 
 
-def page_of(records: Sequence[T], limit: int) -> Page[T]:
-    """The records as a page; each has an `id`. A page that is not full is the last."""
-    last = str(getattr(records[-1], "id")) if records and len(records) >= limit else None  # noqa: B009
+def page_of(records: Sequence[T], limit: int, key: str = "id") -> Page[T]:
+    """The records as a page, with the `key` of the last one where there may be more."""
+    last = str(getattr(records[-1], key)) if records and len(records) >= limit else None
     return Page(records=list(records), next=last)

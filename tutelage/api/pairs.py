@@ -7,6 +7,7 @@ Leaves out: the rules (`tutelage.store.pairs`), files of pairs (`tutelage.api.fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -14,8 +15,9 @@ from sqlalchemy import Connection
 
 from tutelage.api.caller import Rater, Record, Reviewer
 from tutelage.api.paging import page_of
-from tutelage.api.wire import After, IdempotencyKey, IdPath, Limit, Page, Search, messages_of
+from tutelage.api.wire import After, Asked, IdempotencyKey, IdPath, Limit, Page, Search, messages_of
 from tutelage.api.wire_pairs import (
+    Accept,
     ChangeTags,
     Comment,
     DescribePair,
@@ -28,6 +30,7 @@ from tutelage.api.wire_pairs import (
     TextChange,
 )
 from tutelage.store import pairs, similar
+from tutelage.store.database import Store
 from tutelage.store.idempotency import once
 from tutelage.store.pairs import History, Pair, State
 from tutelage.store.people import Person
@@ -118,93 +121,94 @@ def diff_pair(pair_id: IdPath, old: Number, new: Number, person: Rater, store: R
 
 
 @router.put("/{pair_id}/messages")
-def edit_pair(pair_id: IdPath, body: EditPair, person: Rater, store: Record) -> Pair:
+def edit_pair(
+    pair_id: IdPath, body: EditPair, person: Rater, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """New words for a pair; 409 when somebody was quicker."""
-
-    def work(connection: Connection) -> Pair:
-        turns = messages_of(body.messages)
-        pairs.edit(connection, person, pair_id, turns, note=body.note, base_revision=body.base_revision)
-        return pairs.get(connection, person, pair_id)
-
-    return store.run(work)
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.edit(
+        connection, person, pair_id, messages_of(body.messages), note=body.note, base_revision=body.base_revision
+    ))  # fmt: skip
 
 
 @router.patch("/{pair_id}")
 def describe_pair(pair_id: IdPath, body: DescribePair, person: Rater, store: Record) -> Pair:
     """Say where a pair comes from and under which licence it stands."""
-
-    def work(connection: Connection) -> Pair:
-        pairs.describe(connection, person, pair_id, source=body.source, licence=body.licence)
-        return pairs.get(connection, person, pair_id)
-
-    return store.run(work)
+    return _step(store, person, pair_id, None, body, lambda connection: pairs.describe(
+        connection, person, pair_id, source=body.source, licence=body.licence
+    ))  # fmt: skip
 
 
 @router.post("/{pair_id}/tags")
-def change_pair_tags(pair_id: IdPath, body: ChangeTags, person: Rater, store: Record) -> Pair:
+def change_pair_tags(
+    pair_id: IdPath, body: ChangeTags, person: Rater, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """Put tags on a pair and take tags off it."""
 
-    def work(connection: Connection) -> Pair:
+    def change(connection: Connection) -> None:
         pairs.tag(connection, person, pair_id, *body.add)
         pairs.untag(connection, person, pair_id, *body.remove)
-        return pairs.get(connection, person, pair_id)
 
-    return store.run(work)
+    return _step(store, person, pair_id, idempotency_key, body, change)
 
 
 @router.post("/{pair_id}/submit")
-def submit_pair(pair_id: IdPath, body: Comment, person: Rater, store: Record) -> Pair:
+def submit_pair(
+    pair_id: IdPath, body: Comment, person: Rater, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """Hand a draft or returned pair in for review."""
-
-    def work(connection: Connection) -> Pair:
-        pairs.submit(connection, person, pair_id, comment=body.comment)
-        return pairs.get(connection, person, pair_id)
-
-    return store.run(work)
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.submit(
+        connection, person, pair_id, comment=body.comment
+    ))  # fmt: skip
 
 
 @router.post("/{pair_id}/withdraw")
-def withdraw_pair(pair_id: IdPath, body: Comment, person: Rater, store: Record) -> Pair:
+def withdraw_pair(
+    pair_id: IdPath, body: Comment, person: Rater, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """Take a pair out of every list and every later snapshot."""
-
-    def work(connection: Connection) -> Pair:
-        pairs.withdraw(connection, person, pair_id, comment=body.comment)
-        return pairs.get(connection, person, pair_id)
-
-    return store.run(work)
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.withdraw(
+        connection, person, pair_id, comment=body.comment
+    ))  # fmt: skip
 
 
 @router.post("/{pair_id}/accept")
-def accept_pair(pair_id: IdPath, body: Review, person: Reviewer, store: Record) -> Pair:
+def accept_pair(
+    pair_id: IdPath, body: Accept, person: Reviewer, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """Accept a submitted pair."""
-
-    def work(connection: Connection) -> Pair:
-        pairs.accept(
-            connection, person, pair_id, comment=body.comment, base_revision=body.base_revision,
-            allow_own=body.allow_own,
-        )  # fmt: skip
-        return pairs.get(connection, person, pair_id)
-
-    return store.run(work)
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.accept(
+        connection, person, pair_id, comment=body.comment, base_revision=body.base_revision, allow_own=body.allow_own
+    ))  # fmt: skip
 
 
 @router.post("/{pair_id}/return")
-def return_pair(pair_id: IdPath, body: Review, person: Reviewer, store: Record) -> Pair:
+def return_pair(
+    pair_id: IdPath, body: Review, person: Reviewer, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """Send a pair back to its author; the comment says what is to be done."""
-
-    def work(connection: Connection) -> Pair:
-        pairs.send_back(connection, person, pair_id, comment=body.comment, base_revision=body.base_revision)
-        return pairs.get(connection, person, pair_id)
-
-    return store.run(work)
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.send_back(
+        connection, person, pair_id, comment=body.comment, base_revision=body.base_revision
+    ))  # fmt: skip
 
 
 @router.post("/{pair_id}/reject")
-def reject_pair(pair_id: IdPath, body: Review, person: Reviewer, store: Record) -> Pair:
+def reject_pair(
+    pair_id: IdPath, body: Review, person: Reviewer, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
     """Turn a pair down; the comment says why."""
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.reject(
+        connection, person, pair_id, comment=body.comment, base_revision=body.base_revision
+    ))  # fmt: skip
+
+
+def _step(
+    store: Store, person: Person, pair_id: str, key: str | None, body: Asked, step: Callable[[Connection], int | None]
+) -> Pair:
+    """The pair after a step in its life, which is done once for each key."""
 
     def work(connection: Connection) -> Pair:
-        pairs.reject(connection, person, pair_id, comment=body.comment, base_revision=body.base_revision)
+        asked = [pair_id, type(body).__name__, body.model_dump(mode="json")]
+        once(connection, person, key, asked, lambda: step(connection))
         return pairs.get(connection, person, pair_id)
 
     return store.run(work)

@@ -60,8 +60,11 @@ def of_tutelage(_: Request, error: Exception) -> Response:
 def of_validation(_: Request, error: Exception) -> Response:
     """A request that does not have the right shape; what it held is not repeated."""
     assert isinstance(error, RequestValidationError)
-    found = [{"field": _place(each["loc"]), "error": str(each["msg"])[:500]} for each in error.errors()[:20]]
-    return problem(422, found[0]["error"], field=found[0]["field"], problems=found)
+    found = [
+        {"field": _place(each["loc"]), "error": str(each["msg"]).removeprefix("Value error, ")[:500]}
+        for each in error.errors()[:20]
+    ]
+    return problem(422, found[0]["error"], field=found[0]["field"] or None, problems=found)
 
 
 def _place(location: tuple[Any, ...]) -> str:

@@ -10,7 +10,6 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from tutelage.api.wire import Asked, Note, Object, Short, Tag, Turns, Whole
-from tutelage.store.pairs import Pair
 
 Tags = Annotated[list[Tag], Field(max_length=50)]
 Licence = Annotated[Short, Field(max_length=100)]
@@ -53,6 +52,11 @@ class Review(Asked):
 
     comment: Note = ""
     base_revision: Annotated[Whole, Field(ge=1)] | None = None
+
+
+class Accept(Review):
+    """A reviewer's yes."""
+
     allow_own: bool = False
     """Accept one's own words where nobody else could."""
 
@@ -94,9 +98,3 @@ class TextChange(BaseModel):
     op: str
     text: str
     role: str
-
-
-__all__ = [
-    "ChangeTags", "Comment", "DescribePair", "EditPair", "FindNear", "NearPair", "NearPairs", "NewPair", "Pair",
-    "Review", "TextChange",
-]  # fmt: skip

@@ -1,0 +1,154 @@
+"""Where models came from, what came of a pair or a label, and taking somebody's work out.
+
+Leaves out: the graph itself (`tutelage.store.lineage`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+from sqlalchemy import Connection, select
+
+from tutelage.api.caller import Admin, Record, Reviewer
+from tutelage.api.paging import page_of
+from tutelage.api.wire import Asked, IdPath, Limit, Page
+from tutelage.store import lineage, schema
+from tutelage.store.lineage import Forward, Made, Removal
+from tutelage.store.people import person_by_id
+
+router = APIRouter(prefix="/api", tags=["lineage"])
+ModelName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+AfterModel = Annotated[str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,199})?$")]
+
+
+class KnownModel(BaseModel):
+    """A model that the record knows."""
+
+    name: str
+    method: str
+    run: str
+    created_ms: int
+
+
+class HeldBy(BaseModel):
+    """A snapshot that holds some of the records."""
+
+    id: str
+    name: str
+    num_held: int
+
+
+class Link(BaseModel):
+    """One link of a path: what was used, and as what."""
+
+    role: str
+    name: str
+
+
+class UsedBy(BaseModel):
+    """A model, and the shortest way by which it used the records."""
+
+    model: str
+    path: list[Link]
+
+
+class Uses(BaseModel):
+    """The snapshots that hold a pair or label, and the models made with it, directly or through others."""
+
+    held: list[HeldBy]
+    uses: list[UsedBy]
+
+
+class RemoveWork(Asked):
+    """Whether to take it out, or only to say what that would mean."""
+
+    dry_run: bool = True
+
+
+class Removed(BaseModel):
+    """What was taken out, or would be, and the models to train again."""
+
+    person: str
+    num_pairs_written: int
+    num_pairs_edited: int
+    num_labels_given: int
+    num_labels_on_their_words: int
+    snapshots: list[HeldBy]
+    retrain: list[UsedBy]
+
+
+class Rescanned(BaseModel):
+    """The models that were read anew, and what could not be read."""
+
+    models: list[str]
+    unreadable: list[str]
+
+
+@router.get("/models")
+def list_models(person: Reviewer, store: Record, after: AfterModel = "", limit: Limit = 100) -> Page[KnownModel]:
+    """The models that the record knows, by name."""
+    del person
+    table = schema.models
+    query = select(table.c.name, table.c.method, table.c.run, table.c.created_ms).where(table.c.name > after)
+    with store.read() as connection:
+        rows = connection.execute(query.order_by(table.c.name).limit(limit))
+        return page_of([KnownModel(**row._mapping) for row in rows], limit, key="name")
+
+
+@router.post("/models/rescan")
+def rescan_models(person: Admin, store: Record) -> Rescanned:
+    """Read every model folder of the workspace again."""
+    del person
+    done, unreadable = store.run(lambda connection: lineage.rescan(connection, store.workspace))
+    return Rescanned(models=done, unreadable=unreadable)
+
+
+@router.get("/models/{model}/lineage")
+def get_lineage(model: ModelName, person: Reviewer, store: Record) -> Made:
+    """What a model was made from, as a tree: models, snapshots with counts and people, files."""
+    del person
+    with store.read() as connection:
+        return lineage.ancestors(connection, model)
+
+
+@router.get("/pairs/{pair_id}/uses")
+def get_uses_of_pair(pair_id: IdPath, person: Reviewer, store: Record) -> Uses:
+    """The snapshots and models that a pair went into."""
+    del person
+    with store.read() as connection:
+        return _uses(lineage.forward(connection, pair_id=pair_id))
+
+
+@router.get("/labels/{label_id}/uses")
+def get_uses_of_label(label_id: IdPath, person: Reviewer, store: Record) -> Uses:
+    """The snapshots and models that a label went into."""
+    del person
+    with store.read() as connection:
+        return _uses(lineage.forward(connection, label_id=label_id))
+
+
+def _uses(found: Forward) -> Uses:
+    return Uses(held=_held(found.held), uses=_used(found.uses))
+
+
+def _held(held: list[lineage.Held]) -> list[HeldBy]:
+    return [HeldBy(**each._asdict()) for each in held]
+
+
+def _used(uses: list[lineage.Use]) -> list[UsedBy]:
+    return [UsedBy(model=each.model, path=[Link(**step._asdict()) for step in each.path]) for each in uses]
+
+
+@router.post("/people/{person_id}/remove-work")
+def remove_work(person_id: IdPath, body: RemoveWork, person: Admin, store: Record) -> Removed:
+    """Take all work of somebody out of every later snapshot, and list the models to train again."""
+
+    def work(connection: Connection) -> Removal:
+        return lineage.remove_person(
+            connection, person, person_by_id(connection, person_id), dry_run=body.dry_run
+        )  # fmt: skip
+
+    made = store.run(work)._asdict()
+    return Removed(snapshots=_held(made.pop("snapshots")), retrain=_used(made.pop("retrain")), **made)

@@ -12,7 +12,7 @@ import pytest
 from tutelage.errors import ConfigError
 from tutelage.feedback.head import Head, prior, sigmoid
 from tutelage.feedback.reduction import cluster, principal
-from tutelage.feedback.selection import RULES, Candidates, Rule, _Beliefs, blind, quotas, select
+from tutelage.feedback.selection import RULES, Candidates, Rule, _Beliefs, blind, check_options, quotas, select
 
 
 def candidates(rows: Any, clusters: list[int] | None = None) -> Candidates:
@@ -206,8 +206,8 @@ def test_clusters_are_found_and_do_not_depend_on_anything_but_the_seed() -> None
     assert cluster(points, 1).tolist() == [0] * 90
     assert cluster(np.ones((5, 2)), 3).tolist() == [0] * 5
     assert sorted(cluster(points[:2], 8).tolist()) == [0, 1]
-    with pytest.raises(ConfigError):
-        cluster(points, 0)
+    with pytest.raises(ConfigError, match="--clusters is 0"):
+        check_options("gap", 1, 0.25, 0)
 
 
 # --- fewer numbers ----------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def choose(
     and admins. Raises `ConfigError` for options that cannot be, `ConflictError` where nothing is left to choose from.
     """
     people.require(person, "reviewer")
-    check_options(rule, number, random_frac)
+    check_options(rule, number, random_frac, num_clusters)
     if rule != "random" and features is None:
         raise ConfigError(f"the rule {rule} needs features; name a reward model, or any language model, by --reward")
     take_turn(connection, "choice", project.id)

@@ -52,10 +52,8 @@ def principal(rows: Floats, *, num_dims: int = MAX_DIMS, whiten: bool = False) -
 def cluster(points: Floats, num_clusters: int, *, seed: int = 0, num_rounds: int = 25) -> Ints:
     """`(num,)` cluster of each point `(num, dim)`: k-means with k-means++ starts (Arthur & Vassilvitskii 2007).
 
-    Fewer clusters come out where points coincide; numbers run from 0 without gaps.
+    Fewer clusters come out where points coincide; numbers run from 0 without gaps. `num_clusters` is at least 1.
     """
-    if num_clusters < 1:
-        raise ConfigError(f"--clusters is {num_clusters}; it must be at least 1, which means no quota")
     if num_clusters == 1 or len(points) <= 1:
         return np.zeros(len(points), dtype=np.int64)
     centres = _starts(points, num_clusters, np.random.default_rng(seed))

@@ -155,14 +155,16 @@ def select(
     return _spread(share, [Chosen(place, rule, 1.0) for place in picked])
 
 
-def check_options(rule: str, number: int, random_frac: float) -> None:
-    """Raises `ConfigError` for what `select` cannot do."""
+def check_options(rule: str, number: int, random_frac: float, num_clusters: int = 1) -> None:
+    """Raises `ConfigError` for what `select` cannot do, or `tutelage.feedback.reduction.cluster`."""
     if rule not in RULES:
         raise ConfigError(f"there is no rule '{rule}'; the rules are {', '.join(RULES)}")
     if number < 1:
         raise ConfigError(f"--number is {number}; choose at least 1 item")
     if not 0 <= random_frac <= 1:
         raise ConfigError(f"--random-frac is {random_frac}; it is a share between 0 and 1, and .2 to .3 is usual")
+    if num_clusters < 1:
+        raise ConfigError(f"--clusters is {num_clusters}; it must be at least 1, which means no quota")
 
 
 def _num_random(number: int, random_frac: float) -> int:

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from cyclopts import App
 
-GROUPS: tuple[str, ...] = ("setup", "people", "server")
+GROUPS: tuple[str, ...] = ("setup", "files", "people", "server", "choose", "lineage")
 
 
 def register(app: App) -> None:

@@ -83,7 +83,7 @@ def choose(
     from tutelage.store.database import open_store
     from tutelage.store.people import acting
 
-    check_options(rule, number, random_frac)
+    check_options(rule, number, random_frac, clusters)
     model, seed = _model_for(rule, reward), _drawn() if seed is None else seed
     with open_store(workspace) as store:
         features: Features | None = None

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from tutelage import __version__
 from tutelage.api import (
+    datasets,
     files,
     labels,
     lineage,
@@ -35,7 +36,7 @@ from tutelage.store.database import Store
 from tutelage.store.secret import secret
 
 ROUTERS: tuple[APIRouter, ...] = (
-    session.router, people.router, pairs.router, projects.router, queue.router, labels.router,
+    session.router, people.router, pairs.router, datasets.router, projects.router, queue.router, labels.router,
     selection.router, progress.router, lineage.router, files.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])

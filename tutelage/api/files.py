@@ -8,17 +8,14 @@ Leaves out: what is read and written (`tutelage.store.imports`, `tutelage.store.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator
-from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from tutelage.api.caller import Record, Reviewer
+from tutelage.api.downloads import sent, written
 from tutelage.api.uploads import BODY, Received
 from tutelage.api.wire import After, IdPath, Limit, Name, Page, Tag, clean
 from tutelage.api.wire_files import (
@@ -113,13 +110,4 @@ def export(
     with store.read() as connection:
         kind = find_wanted(connection, person, what, filters).kind
     name = re.sub(r"[^A-Za-z0-9._-]", "-", what) + ENDINGS[layout_of(format, kind).container]
-    folder = Path(tempfile.mkdtemp(prefix="tutelage-export-"))
-    try:
-        export_file(store, person, what, folder / "export", format, filters)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return FileResponse(
-        folder / "export", filename=name, media_type="application/octet-stream",
-        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
-    )  # fmt: skip
+    return sent(written(lambda path: export_file(store, person, what, path, format, filters)), name)

@@ -7,16 +7,42 @@ Leaves out: tasks (`tutelage.api.queue`), and counts of labels (`tutelage.api.pr
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from tutelage.api.caller import Rater, Record, Reviewer
-from tutelage.api.wire import IdPath, messages_of
+from tutelage.api.paging import page_of
+from tutelage.api.wire import After, IdPath, Limit, Page, messages_of
 from tutelage.api.wire_projects import FreeVerdict, Submitted, Verdict
-from tutelage.feedback import seen, submit
+from tutelage.errors import NotAllowedError
+from tutelage.feedback import label_pages, projects, seen, submit
 from tutelage.feedback.items import NewAnswer
+from tutelage.feedback.label_pages import ListedLabel
 from tutelage.feedback.seen import SeenLabel
+from tutelage.store.people import person_by_id
 
 router = APIRouter(prefix="/api", tags=["labels"])
+ProjectName = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+RaterId = Annotated[str | None, Query(pattern="^[0-9a-f]{32}$", description="Only this person's labels.")]
+
+
+@router.get("/labels")
+def list_labels(
+    person: Rater,
+    store: Record,
+    project: ProjectName = None,
+    rater: RaterId = None,
+    after: After = "",
+    limit: Limit = 100,
+) -> Page[ListedLabel]:
+    """Labels by id, those corrected since among them: a rater's own, everybody's for reviewers."""
+    with store.read() as connection:
+        of = projects.get(connection, project) if project else None
+        by = person_by_id(connection, rater) if rater and person.role != "rater" else None
+        if rater and by is None and rater != person.id:
+            raise NotAllowedError("a rater reads their own labels; a reviewer reads everybody's")
+        return page_of(label_pages.listing(connection, person, of, by, after=after, limit=limit), limit)
 
 
 @router.get("/items/{item_id}/labels")

@@ -63,7 +63,7 @@ def labels_of_item(connection: Connection, person: Person, item_id: str) -> list
     elif connection.execute(select(schema.items.c.id).where(schema.items.c.id == item_id)).first() is None:
         raise NotFoundError(f"no item {item_id}")
     names = _names(connection) if person.role != "rater" else {person.id: person.name}
-    return [_seen(row, person, names) for row in current_labels(connection, item_id)]
+    return [as_seen(row, person, names.get(row.person_id, "")) for row in current_labels(connection, item_id)]
 
 
 def _check_submitted(connection: Connection, person: Person, item_id: str) -> None:
@@ -80,10 +80,11 @@ def _names(connection: Connection) -> dict[str, str]:
     return {person.id: person.name for person in people.everyone(connection)}
 
 
-def _seen(row: Row[Any], person: Person, names: Mapping[str, str]) -> SeenLabel:
+def as_seen(row: Row[Any], person: Person, rater: str) -> SeenLabel:
+    """A row of `labels` as `person` may see it; `rater` is the name of whose it is."""
     reviews, mine = person.role != "rater", row.person_id == person.id
     return SeenLabel(
-        row.id, names.get(row.person_id, ""), mine, row.value, tuple(row.answer_ids), tuple(row.reasons), row.critique,
+        row.id, rater, mine, row.value, tuple(row.answer_ids), tuple(row.reasons), row.critique,
         row.rewrite, row.guideline_version, row.created_ms, tuple(row.meta.get("adjudicates", ())),
         row.seconds if mine or reviews else None, row.round if reviews else None, row.is_gold if reviews else None,
     )  # fmt: skip

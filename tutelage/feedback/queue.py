@@ -106,23 +106,26 @@ _IN_ORDER = (
 )
 _NEXT_GOLD = _IN_ORDER.where(_ITEMS.c.is_gold == true())
 _NEXT_OF_ALL = _IN_ORDER.where(_ITEMS.c.is_gold == false(), _HAS_PLACE)
-_NEXT_BEHIND = _NEXT_OF_ALL.where(
-    _ITEMS.c.priority <= bindparam("priority"),
-    or_(_ITEMS.c.priority < bindparam("priority"), _ITEMS.c.id > bindparam("after")),
+_priority: BindParameter[float] = bindparam("priority")
+_place: BindParameter[str] = bindparam("place")
+_UP_TO = (
+    _NEXT_OF_ALL.where(_ITEMS.c.priority > _priority),
+    _NEXT_OF_ALL.where(_ITEMS.c.priority == _priority, _ITEMS.c.id <= _place),
 )
-_NEXT_BEFORE = _NEXT_OF_ALL.where(
-    _ITEMS.c.priority >= bindparam("priority"),
-    or_(_ITEMS.c.priority > bindparam("priority"), _ITEMS.c.id <= bindparam("after")),
+"""Those up to a place in the order: in two, since an index is no use to one condition that has both."""
+_BEHIND = (
+    _NEXT_OF_ALL.where(_ITEMS.c.priority == _priority, _ITEMS.c.id > _place),
+    _NEXT_OF_ALL.where(_ITEMS.c.priority < _priority),
 )
 _LOOKED_AT = (
-    select(_ITEMS.c.priority, _ITEMS.c.id.label("after"))
+    select(_ITEMS.c.priority, _ITEMS.c.id.label("place"))
     .where(_ITEMS.c.project_id == _PROJECT, _ITEMS.c.state == "open", _ITEMS.c.is_gold == false())
     .order_by(_ITEMS.c.priority.desc(), _ITEMS.c.id)
-    .offset(LOOKED_AT - 1)
+    .offset(bindparam("num_before"))
     .limit(1)
 )
 _LAST = (
-    select(_ITEMS.c.priority, _ITEMS.c.id.label("after"))
+    select(_ITEMS.c.priority, _ITEMS.c.id.label("place"))
     .join(_ASSIGNMENTS, _ASSIGNMENTS.c.item_id == _ITEMS.c.id)
     .where(
         _ASSIGNMENTS.c.person_id == _PERSON,
@@ -250,16 +253,18 @@ def _choose(
     return found or _next_in_order(connection, keys, num_tasks)
 
 
-def _first_row(connection: Connection, query: Executable, keys: Mapping[str, Any]) -> _Chosen | None:
+def _first_row(connection: Connection, query: Executable, keys: Mapping[str, Any] | None) -> _Chosen | None:
     row = connection.execute(query, keys).first()
     return None if row is None else _Chosen(row.id, row.answer_ids)
 
 
 def _next_in_order(connection: Connection, keys: Mapping[str, Any], num_tasks: int) -> _Chosen | None:
-    if num_tasks >= LOOKED_AT:
-        for place, query in ((_LOOKED_AT, _NEXT_BEFORE), (_LAST, _NEXT_BEHIND)):
-            row = connection.execute(place, keys).first()
-            found = _first_row(connection, query, {**keys, **row._mapping}) if row is not None else None
+    places = ((_LOOKED_AT, _UP_TO), (_LAST, _BEHIND)) if num_tasks >= LOOKED_AT else ()
+    for place, queries in places:
+        row = connection.execute(place, {**keys, "num_before": LOOKED_AT - 1}).first()
+        bounds = {**keys, **row._mapping} if row is not None else None
+        for query in queries if bounds is not None else ():
+            found = _first_row(connection, query, bounds)
             if found is not None:
                 return found
     return _first_row(connection, _NEXT_OF_ALL, keys)

@@ -22,13 +22,14 @@ from tutelage.engine.draw import draw, uniforms
 from tutelage.engine.forward import base_causal_lm, read_head, tree_support
 from tutelage.engine.logprobs import Head
 from tutelage.engine.merged import packed_linear
+from tutelage.engine.prefix import num_common, share_prefixes
 from tutelage.engine.slots import Decode, KeysValues, Prefill, Slots, shape_of
 from tutelage.engine.tree import Segment, TreeLayout
 
 PREFILL_TOKENS = 2048
 """Prompt tokens computed at once."""
-MIN_ROWS_FP32 = 16
-"""Below this the fp32 products of the CPU take another path, whose last bits differ."""
+MIN_ROWS = {torch.float32: 16, torch.bfloat16: 2}
+"""Below this the products of the CPU take another path, whose last bits differ."""
 
 
 @dataclass
@@ -96,8 +97,10 @@ class Sampler:
         self.shape = shape_of(base_causal_lm(model))
         self.sampling, self.batch_size, self.ends_text = sampling, batch_size, ends_text
         self.stop_ids = frozenset(() if sampling.ignore_eos else stop_ids)
-        on_cpu_fp32 = self.shape.dtype == torch.float32 and self.shape.device.type == "cpu"
-        self.min_rows = MIN_ROWS_FP32 if on_cpu_fp32 else 1
+        on_cpu = self.shape.device.type == "cpu"
+        self.min_rows = MIN_ROWS.get(self.shape.dtype, 1) if on_cpu else 1
+        # In bf16 a prompt's numbers are the same bits however it is cut; the fp32 products of the CPU are not so kind.
+        self.sharing = not (on_cpu and self.shape.dtype == torch.float32)
         self.prompts: dict[tuple[int, ...], list[KeysValues]] = {}
 
     # 1. All of them -----------------------------------------------------------------------------------------------
@@ -107,9 +110,8 @@ class Sampler:
         waiting = deque(self._sequence(i, *requests[i]) for i in order)
         if not waiting:
             return
-        columns = max(len(prompt) + limit for prompt, _, limit in requests)
         rows = max(min(self.batch_size, len(waiting)), self.min_rows)
-        slots = Slots(rows, columns, self.shape)
+        slots = Slots(rows, self.shape)
         active: list[Growing] = []
         while active or waiting:
             self._join(waiting, active, slots)
@@ -132,6 +134,7 @@ class Sampler:
         for one in joining:
             groups.setdefault(tuple(one.prompt), []).append(len(active))
             active.append(one)
+        slots.fit(max(one.length for one in active) + 1)
         for prompt, places in groups.items():
             slots.load(places, self.prompts[prompt])
         # A prompt is kept as long as a sequence of its group waits; sequences wait in order of their prompts.
@@ -145,12 +148,13 @@ class Sampler:
         """Compute the keys and values of new prompts, all but the last token of each: the first step adds that one."""
         row: list[tuple[int, ...]] = []
         size = 0
-        for prompt in sorted(prompts - self.prompts.keys(), key=lambda p: (len(p), p)):
-            if row and size + len(prompt) > PREFILL_TOKENS:
+        for prompt in sorted(prompts - self.prompts.keys()):  # those that begin alike stand together
+            shared = num_common(row[-1], prompt) if row and self.sharing else 0
+            if row and size + len(prompt) - shared > PREFILL_TOKENS:
                 self._prefill_row(row)
-                row, size = [], 0
+                row, size, shared = [], 0, 0
             row.append(prompt)
-            size += len(prompt)
+            size += len(prompt) - shared
         if row:
             self._prefill_row(row)
 
@@ -159,20 +163,15 @@ class Sampler:
         self.prompts |= {prompt: [] for prompt in prompts if len(prompt) == 1}
         if not longer:
             return
-        segments: list[Segment] = []
-        ids: list[int] = []
-        positions: list[int] = []
-        for prompt in longer:
-            segments.append(Segment(len(ids), len(ids) + len(prompt) - 1, -1, 0))
-            ids += prompt[:-1]
-            positions += range(len(prompt) - 1)
+        row = share_prefixes([prompt[:-1] for prompt in longer], sharing=self.sharing)
+        segments, ids, positions = row.segments, row.ids, row.positions
         if filling := max(self.min_rows - len(ids), 0):
             segments.append(Segment(len(ids), len(ids) + filling, -1, 0))
             ids, positions = ids + [0] * filling, [*positions, *range(filling)]
         prefill = Prefill(TreeLayout(tuple(segments), len(ids)), self.shape.num_layers)
         self._forward(ids, positions, prefill)
-        for index, prompt in enumerate(longer):
-            self.prompts[prompt] = prefill.of_segment(index)
+        for prompt, leaf in zip(longer, row.leaves, strict=True):
+            self.prompts[prompt] = prefill.of_path(leaf)
 
     # 3. One token for every active sequence --------------------------------------------------------------------------
     def _step(self, active: list[Growing], slots: Slots) -> None:

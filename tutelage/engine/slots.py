@@ -1,9 +1,10 @@
-"""Keys and values of sequences that grow, in static memory: a slot a sequence, the active slots always in front.
+"""Keys and values of sequences that grow, in memory laid out ahead: a slot a sequence, the active ones in front.
 
 Two attentions stand behind one forward of the decoder. `Prefill` runs prompts as a packed row (tree attention) and
 keeps each prompt's keys and values; `Decode` adds one token to every active slot. Grouped heads are folded into the
 rows of one product, so keys are never repeated. On the CPU a sequence's numbers come out the same to the last bit
-however many others are in the batch. Leaves out: which sequences run (`sampler`), and paging.
+however many others are in the batch, save that products with very small bf16 weights (32 x 32) may round otherwise.
+Leaves out: which sequences run (`sampler`), and paging.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tutelage.engine.attention import tree_attention
 from tutelage.engine.tree import TreeLayout
 
 COLUMNS = 32
 """Lengths are rounded up to this many columns, so that few shapes of products occur."""
+SPARE = 4
+"""How many times `COLUMNS` the cache may be too long before it is laid out anew."""
 
 
 class Shape(NamedTuple):
@@ -47,19 +51,26 @@ class Prefill:
         self.kept[layer] = (key, value)
         return tree_attention(query, key, value, self.layout, window=window, scaling=scaling, softcap=softcap)
 
-    def of_segment(self, index: int) -> list[KeysValues]:
-        """Keys and values of one prompt, a pair a layer, in memory of their own."""
-        start, end, *_ = self.layout.segments[index]
+    def of_path(self, leaf: int) -> list[KeysValues]:
+        """Keys and values of the prompt that ends with segment `leaf`, a pair a layer, in memory of their own."""
+        path = [*self.layout.ancestors(leaf), self.layout.segments[leaf]]
+        spans = [slice(segment.start, segment.end) for segment in path]
         pairs = [pair for pair in self.kept if pair is not None]
-        return [(key[:, start:end].clone(), value[:, start:end].clone()) for key, value in pairs]
+        return [
+            (torch.cat([key[:, span] for span in spans], 1), torch.cat([value[:, span] for span in spans], 1))
+            for key, value in pairs
+        ]
 
 
 class Slots:
-    """The memory: for each layer keys and values `(num_slots, kv_heads, num_columns, dim)`, made when first needed."""
+    """The memory: for each layer keys and values `(num_slots, kv_heads, num_columns, dim)`, made when first needed.
 
-    def __init__(self, num_slots: int, num_columns: int, shape: Shape) -> None:
-        self.num_slots, self.shape = num_slots, shape
-        self.num_columns = -(-num_columns // COLUMNS) * COLUMNS
+    It has as many columns as the longest sequence needs, rounded up, and is laid out anew when that changes: a product
+    with a part of the columns would copy that part first, at every step.
+    """
+
+    def __init__(self, num_slots: int, shape: Shape) -> None:
+        self.num_slots, self.shape, self.num_columns = num_slots, shape, COLUMNS
         self.keys: list[Tensor | None] = [None] * shape.num_layers
         self.values: list[Tensor | None] = [None] * shape.num_layers
 
@@ -74,8 +85,22 @@ class Slots:
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.num_slots, like.shape[0], self.num_columns, like.shape[-1])
 
+    def fit(self, num_columns: int) -> None:
+        """Make room for sequences of `num_columns` tokens, and give back what is far more than that."""
+        wanted = -(-num_columns // COLUMNS) * COLUMNS
+        if self.num_columns < wanted or wanted <= self.num_columns - SPARE * COLUMNS:
+            self.num_columns = wanted
+            self.keys = [self._laid_out_anew(tensor) for tensor in self.keys]
+            self.values = [self._laid_out_anew(tensor) for tensor in self.values]
+
+    def _laid_out_anew(self, tensor: Tensor | None) -> Tensor | None:
+        if tensor is None:
+            return None
+        kept = tensor[:, :, : self.num_columns]
+        return functional.pad(kept, (0, 0, 0, self.num_columns - kept.shape[2])).contiguous()
+
     def load(self, slots: Sequence[int], prompt: Sequence[KeysValues]) -> None:
-        """Put one prompt's keys and values into each of these slots."""
+        """Put one prompt's keys and values into each of these slots; `fit` has made room."""
         for layer, (key, value) in enumerate(prompt):
             keys, values = self.of_layer(layer, key, value)
             for slot in slots:
@@ -96,7 +121,8 @@ class Decode:
         """`lengths` `(num_rows,)` tokens that each slot holds already; `longest` is their largest."""
         self.slots, self.lengths = slots, lengths
         self.num_rows = len(lengths)
-        self.columns = min(-(-(longest + 1) // COLUMNS) * COLUMNS, slots.num_columns)
+        slots.fit(longest + 1)
+        self.columns = slots.num_columns
         self.rows = torch.arange(self.num_rows, device=lengths.device)
         self._bias: dict[int | None, Tensor] = {}
 
@@ -118,7 +144,7 @@ class Decode:
         keys, values = self.slots.of_layer(layer, key, value)
         keys[self.rows, :, self.lengths] = key.transpose(0, 1)
         values[self.rows, :, self.lengths] = value.transpose(0, 1)
-        keys, values = keys[: self.num_rows, :, : self.columns], values[: self.num_rows, :, : self.columns]
+        keys, values = keys[: self.num_rows], values[: self.num_rows]
         folded = query.transpose(0, 1).reshape(self.num_rows, key.shape[0], -1, query.shape[-1])
         scores = torch.matmul(folded, keys.transpose(2, 3))
         if softcap is None:

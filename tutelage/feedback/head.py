@@ -22,7 +22,7 @@ from tutelage.errors import ConfigError, TrainingError
 Floats = NDArray[np.float64]
 PRIOR_PRECISIONS: tuple[float, ...] = tuple(float(10 ** (half / 2)) for half in range(-6, 9))
 """From .001 to 10,000: what λ is chosen from by the evidence. Rows have a mean squared length of 1 (`reduction`)."""
-MAX_STEPS, GRADIENT_LIMIT = 100, 1e-8
+MAX_STEPS, SMALLEST_DECREASE = 100, 1e-10
 
 
 class Verdicts(NamedTuple):
@@ -111,14 +111,13 @@ def posterior_mode(verdicts: Verdicts, prior_precision: float) -> Floats:
     loss = _loss(verdicts, theta, prior_precision)
     for _ in range(MAX_STEPS):
         gradient = _gradient(verdicts, theta, prior_precision)
-        if float(np.abs(gradient).max(initial=0.0)) <= GRADIENT_LIMIT * (1 + float(verdicts.weights.sum())):
-            return theta
         step = np.linalg.solve(_hessian(verdicts, theta, prior_precision), gradient)
-        size, decrease = 1.0, float(gradient @ step)
+        decrease = float(gradient @ step)
+        if decrease <= SMALLEST_DECREASE * (1 + loss):  # near the mode, where a whole step squares the error
+            return theta - step
+        size = 1.0
         while (shorter := _loss(verdicts, theta - size * step, prior_precision)) > loss - 1e-4 * size * decrease:
             size /= 2
-            if size < 1e-10:  # nothing is left to gain but rounding
-                return theta
         theta, loss = theta - size * step, shorter
     raise TrainingError(f"the head did not converge in {MAX_STEPS} steps of Newton's method; check the features")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from api_clients import HERE, PASSWORD, As
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -14,10 +15,6 @@ from tutelage.api.app import create_app
 from tutelage.store import accounts, passwords, sessions
 from tutelage.store.database import Store
 from tutelage.store.people import Person
-
-HERE = "http://localhost:8300"
-PASSWORD = "correct horse"
-As = Callable[[Person | None], TestClient]
 
 
 @pytest.fixture(autouse=True)

@@ -123,7 +123,7 @@ def score(
     model
         A reward model or an ensemble: a folder, a hub id or a name in the workspace.
     data
-        Data file with comparisons, rated answers or conversations.
+        Data file with comparisons, rated answers or conversations, or a dataset such as labels:PROJECT.
     out
         JSONL file to write the scores to.
     overwrite
@@ -156,7 +156,7 @@ def check(
     Parameters
     ----------
     file
-        JSONL, JSON, CSV, TSV or Parquet; or `starter`.
+        JSONL, JSON, CSV, TSV or Parquet; a dataset such as curated@3 or labels:PROJECT; or `starter`.
     model
         Count tokens as this model does; without it they are estimated.
     max_tokens
@@ -168,9 +168,11 @@ def check(
 
     from tutelage.data import check_file, load_prompts
     from tutelage.data.check_table import render_check
+    from tutelage.store.sources import readable
 
     tokenizer = _tokenizer(model, workspace) if model else None
-    report = check_file(file, tokenizer=tokenizer, max_tokens=max_tokens, sealed=load_prompts("sealed"))
+    sealed, file = load_prompts("sealed"), readable(workspace, file)
+    report = check_file(file, tokenizer=tokenizer, max_tokens=max_tokens, sealed=sealed)
     Console().print(render_check(report))
     return 0 if report.ok else 2
 

@@ -25,6 +25,7 @@ from tutelage.rewards.models import member_names, score_trees
 from tutelage.stats.intervals import mean_interval
 from tutelage.stats.preference_table import preference_table
 from tutelage.stats.preferences import Judged, preference_report, rater_agreement
+from tutelage.store.sources import readable
 from tutelage.train.held_out import judged_comparison
 from tutelage.train.progress import counting
 from tutelage.train.run_folder import strict_json
@@ -70,7 +71,7 @@ def score_file(
     if out is not None:
         check_writable(out, overwrite)
     dropped: list[DataError] = []
-    records = load_answers(data, on_bad=bad_records, dropped=dropped)
+    records = load_answers(readable(workspace, data), on_bad=bad_records, dropped=dropped)
     for error in dropped:
         print(f"left out: {error}", file=sys.stderr)
     scored = score_records(model, records, workspace=workspace, max_tokens=max_tokens)

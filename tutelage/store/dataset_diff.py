@@ -21,7 +21,7 @@ from tutelage.store.training_lines import Line
 from tutelage.store.word_diff import Change, conversation_diff
 
 PAGE = 500
-Rows = dict[str, Row[Any]]
+Rows = dict[str, Row[*tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class TrainConfig:
     out: str
     """Name of the new model and of its run in the workspace."""
     data: str | None = None
-    """Data file, or `starter` for the pairs that come with Tutelage; methods that sample take --prompts instead."""
+    """Data file, dataset (curated@3, labels:PROJECT) or `starter`; methods that sample take --prompts instead."""
     workspace: Path = Path("workspace")
     """Folder that holds models/ and runs/."""
     epochs: int | None = None

@@ -18,6 +18,7 @@ from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import DataError
 from tutelage.methods.registry import Reading
 from tutelage.models.template import end_of_turn_id
+from tutelage.store.sources import readable
 from tutelage.train.config import TrainConfig
 from tutelage.types import Conversation, Message, Source
 
@@ -206,7 +207,8 @@ def _validation_items(
         say(f"{config.val_data}: {line}")
 
     maker = _Trees(method, tokenizer, limit, config)
-    records = method.read(config.val_data, Reading(config.bad_records, say_where))
+    data = readable(config.workspace, str(config.val_data))
+    records = method.read(data, Reading(config.bad_records, say_where))
     items, kept = maker.items(records)
     maker.say_what_happened(len(records), say_where)
     if not items:

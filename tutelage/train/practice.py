@@ -17,6 +17,7 @@ from tutelage.methods.registry import Reading
 from tutelage.models.find import resolve_model
 from tutelage.rewards.base import RewardSum
 from tutelage.rewards.spec import make_reward
+from tutelage.store.sources import readable
 from tutelage.train.alarms import Watch, remedies
 from tutelage.train.critic import Critic, PretrainingMix, make_critic
 from tutelage.train.dataset import make_dataset, token_limit
@@ -99,6 +100,7 @@ def pretraining_trees(data: str, setting: Setting) -> list[Tree]:
     """Trees of the pairs in a data file. Raises DataError as SFT on it would."""
     from tutelage.methods.sft import SFT
 
+    data = readable(setting.config.workspace, data)
     records = SFT().read(data, Reading(setting.config.bad_records, setting.say))
     limit = token_limit(setting.config, setting.engine.model)
     return make_dataset(

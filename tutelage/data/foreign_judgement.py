@@ -16,6 +16,7 @@ Leaves out: numbers about each of several answers, which are kept in `meta` besi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,6 +49,7 @@ PAIRED = (
 CANNOT_JUDGE = ("cannot_judge", "can_t_judge", "cant_judge", "unsure", "not_sure", "skip")
 SIDE_WORDS = ("response", "answer", "model", "completion", "text", "option", "assistant")
 MAX_REASON_CHARACTERS = 60
+_number = re.compile(r"_?(\d+|(?<=_)[a-z])$")
 
 
 @dataclass(slots=True)
@@ -86,7 +88,9 @@ def find_answers(fields: Mapping[str, Any], prompt_name: str) -> list[tuple[str,
     texts = {key: fields[name] for key, name in plain.items() if isinstance(fields[name], str)}
     sides = next((names for names in PAIRED if texts.keys() >= set(names)), None)
     if sides:
-        return [(plain[name], texts[name]) for name in sides]
+        stem = _number.sub("", sides[0])
+        siblings = [key for key in texts if _number.search(key) and _number.sub("", key) == stem]
+        return [(plain[name], texts[name]) for name in (siblings if len(siblings) > 2 else sides)]
     stems = [
         key for key in texts if key.rstrip("0123456789").rstrip("_") in ANSWER_WORDS or named_like(key, ANSWER_WORDS)
     ]

@@ -1,7 +1,8 @@
 """Reads what `tutelage export --format tutelage` wrote: JSON Lines that keep every field.
 
-CSV and Parquet hold the same as columns, with JSON in the cells of lists and objects. Each line says which version of the format it has and what it is: `{"tutelage": 1, "record": "pair", …}`. Besides the
-fields of the record it holds those by which the other loaders know a conversation, a comparison or a rating.
+Each line says which version of the format it has and what it is: `{"tutelage": 1, "record": "pair", …}`. Besides the
+fields of the record it holds those by which the other loaders know a conversation, a comparison or a rating. CSV and
+Parquet hold the same as columns, with JSON in the cells of lists and objects.
 
 Leaves out: writing (`tutelage.store.export_formats`).
 """
@@ -146,8 +147,8 @@ def _label(place: Place, fields: _Fields) -> Incoming:
 
 def _answers(fields: _Fields) -> tuple[IncomingAnswer, ...]:
     items = fields.items("completions")
-    if not items and (one := fields.mapping("completion")):
-        items = [one]
+    if not items and (one := fields.mapping("completion")):  # a message, as the other loaders know it
+        items = [{**one, "text": one.get("content")}]
     for at, item in enumerate(items):
         if not isinstance(item, Mapping) or not isinstance(item.get("text"), str):
             raise _Wrong(f"completions[{at}]", "expected an object with the answer as 'text'")

@@ -252,10 +252,11 @@ def _arrow_schema(kind: str) -> Any:
 
     text, whole = arrow.string(), arrow.int64()
     turns = arrow.list_(arrow.struct([("role", text), ("content", text)]))
-    answer = arrow.struct([("text", text), ("model", text), ("sampling", text), ("author", text)])
+    rest = [("model", text), ("sampling", text), ("author", text)]
+    answer, turn = arrow.struct([("text", text), *rest]), arrow.struct([("role", text), ("content", text), *rest])
     types = {
         "tutelage": whole, "messages": turns, "prompt": turns, "tags": arrow.list_(text), "reasons": arrow.list_(text),
-        "revision": whole, "created_ms": whole, "completions": arrow.list_(answer), "completion": answer,
+        "revision": whole, "created_ms": whole, "completions": arrow.list_(answer), "completion": turn,
         "ranks": arrow.list_(whole), "strength": whole, "label": arrow.bool_(), "rating": arrow.float64(),
         "displayed": arrow.list_(whole), "seconds": arrow.float64(), "guideline_version": whole, "round": whole,
         "is_gold": arrow.bool_(),

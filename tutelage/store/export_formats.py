@@ -73,7 +73,7 @@ def ranks_of(label: Line) -> list[int] | None:
 def texts_of(label: Line) -> list[str]:
     """The answers' texts."""
     many = label.get("completions")
-    return [each["text"] for each in many] if many else [label["completion"]["text"]]
+    return [each["text"] for each in many] if many else [label["completion"]["content"]]
 
 
 def _said(text: str) -> list[Line]:

@@ -214,9 +214,19 @@ def _label(row: Row[Any], answers: Sequence[Line]) -> Line:
     """Every field, and besides what makes the line a comparison or rating to the other loaders."""
     places = {answer: at for at, answer in enumerate(row.answer_ids)}
     line: Line = {"record": "label", "prompt": row.messages}
-    line |= {"completions": list(answers)} if row.kind in ("comparison", "ranking") else {"completion": answers[0]}
+    line |= (
+        {"completions": list(answers)}
+        if row.kind in ("comparison", "ranking")
+        else {"completion": _as_turn(answers[0])}
+    )
     line |= {name: getattr(row, name) for name in _PLAIN} | {"displayed": [places[each] for each in row.displayed]}
     return line | _verdict(line)
+
+
+def _as_turn(answer: Line) -> Line:
+    """An answer that stands alone is a message, which the other loaders read from a cell of a CSV file, too."""
+    rest = {name: value for name, value in answer.items() if name != "text"}
+    return {"role": "assistant", "content": answer["text"], **rest}
 
 
 def _verdict(line: Line) -> Line:

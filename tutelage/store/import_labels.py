@@ -94,9 +94,8 @@ def _checked(each: IncomingLabel, target: Target | None) -> IncomingLabel:
     if each.kind not in KINDS or target is None:
         raise DataError(f"'{each.kind}' is none of {', '.join(KINDS)}", field="kind")
     if each.kind != target.kind:
-        problem = (
-            f"a {each.kind}, and project '{target.name}' collects {target.kind}s; import it with another --project"
-        )
+        told = f"the kind is {each.kind}, and project '{target.name}' collects {target.kind}"
+        problem = f"{told}; import it with another --project"
         raise DataError(problem, field="kind")
     check_value(each.kind, each.value, len(each.answers), () if target.widens else target.attributes)
     if each.kind == "ranking" and len(each.answers) < 2:

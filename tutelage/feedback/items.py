@@ -142,6 +142,16 @@ def _make_gold(connection: Connection, project: Project, item_id: str, value: Ma
     return item_id
 
 
+def answer_ids(connection: Connection, project: Project, item_id: str) -> list[str]:
+    """The answers of an item of the project, in canonical order; `NotFoundError` when it has no such item."""
+    table = schema.items
+    query = select(table.c.answer_ids).where(table.c.id == item_id, table.c.project_id == project.id)
+    found = connection.execute(query).scalar()
+    if found is None:
+        raise NotFoundError(f"project '{project.name}' has no item {item_id}")
+    return list(found)
+
+
 def withdraw(connection: Connection, person: Person, project: Project, item_id: str) -> None:
     """Hand an item out no more; its labels stay. For reviewers and admins."""
     people.require(person, "reviewer")

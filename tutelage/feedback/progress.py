@@ -54,7 +54,7 @@ class Progress:
     project: str
     state: str
     num_items: Mapping[str, int]
-    """open, done, withdrawn, gold."""
+    """open and done; for reviewers withdrawn and gold, too."""
     num_wanted: int
     """Labels wanted for all ordinary items that were not withdrawn."""
     num_done: int
@@ -79,9 +79,11 @@ def progress(connection: Connection, person: Person, project: Project) -> Progre
     names = {each.id: each.name for each in people.everyone(connection)}
     known = _gold_values(connection, project)
     shown = sorted({*counts, *skipped} if only is None else {only}, key=lambda each: names[each])
-    view = _View(project, recent, known)
+    view, num_items = _View(project, recent, known), items.num_by_state(connection, project)
+    if only is not None:
+        num_items = {state: num_items[state] for state in ("open", "done")}
     return Progress(
-        project.name, project.state, items.num_by_state(connection, project), *wanted,
+        project.name, project.state, num_items, *wanted,
         num_labels=sum(sum(each.values()) for each in counts.values()), num_skipped=sum(skipped.values()),
         num_adjudicated=_num_adjudicated(connection, project), median_seconds=_median(recent),
         agreement=tuple(view.agreement()), with_self=view.with_self(), gold=view.gold(),

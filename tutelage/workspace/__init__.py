@@ -10,7 +10,7 @@ from importlib import import_module
 
 from cyclopts import App
 
-GROUPS: tuple[str, ...] = ("setup", "files", "people", "server", "choose", "lineage")
+GROUPS: tuple[str, ...] = ("setup", "files", "people", "server", "choose", "lineage", "projects", "label")
 
 
 def register(app: App) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.errors import ConfigError, TutelageError
+from tutelage.errors import ConfigError, StoreError, TutelageError
 from tutelage.train.config import TrainConfig, build_run, dotted, flatten, known_keys
 from tutelage.train.run_folder import RunFolder
 
@@ -124,7 +125,7 @@ def train(
 
     say = _say_nothing if quiet else say
     method = find_method(method_name)() if options is None else options
-    config = _with_defaults(config, method)
+    config, method = _with_snapshots(_with_defaults(config, method), method, source, say)
     if getattr(method, "ensemble", 1) > 1:
         from tutelage.train.ensemble import train_ensemble
 
@@ -132,11 +133,21 @@ def train(
     return _train_one(method_name, config, method, source, say, quiet)
 
 
+def _with_snapshots(
+    config: TrainConfig, method: Any, source: Any, say: Callable[[str], None]
+) -> tuple[TrainConfig, Any]:  # fmt: skip
+    """The options with definite names of datasets; data given as Python records has none."""
+    from tutelage.train.named import with_snapshots
+
+    return with_snapshots(config, method, say, skip=() if source is None else ("data", "prompts"))
+
+
 def _train_one(
     method_name: str, config: TrainConfig, method: Any, source: Any, say: Callable[[str], None], quiet: bool
 ) -> Run:
     from tutelage.methods.registry import Reading
     from tutelage.models.save import check_output_name
+    from tutelage.store.sources import readable
 
     path, model_path = config.workspace / "runs" / config.out, config.workspace / "models" / config.out
     if (done := _finished_run(config, path, model_path)) is not None:
@@ -146,16 +157,19 @@ def _train_one(
     wanted = {"method": method_name, **flatten(config), **flatten(method)}
     _check_run_folder(config, path, wanted)
     # Bad data is found before a model is loaded.
-    records = method.read(config.data if source is None else source, Reading(config.bad_records, say))
+    data = readable(config.workspace, str(config.data)) if source is None else source
+    records = method.read(data, Reading(config.bad_records, say))
     if method.online:
         from tutelage.train.practice import check_online_options
 
         check_online_options(method, config.workspace)
     from tutelage.train.dataset import make_dataset, token_limit
+    from tutelage.train.inputs import inputs_of
     from tutelage.train.prepare import load_for_training, prepare
     from tutelage.train.rollouts import make_prompts
     from tutelage.train.setting import Setting
 
+    inputs = inputs_of(config, method, in_memory=source is not None)  # now: a file may change meanwhile
     model, tokenizer = load_for_training(config, method.sees, say)
     limit = token_limit(config, model)
     if method.online:
@@ -177,8 +191,9 @@ def _train_one(
             say(f"stopped after step {loop.state.step}; go on with: {_resume_command(method_name, config)}")
             return Run(config.out, path, model_path, finished=False)
         _judge_held_out(loop, records)
-        _save(loop, config, method_name, tokenizer, model_path)
+        _save(loop, config, method_name, tokenizer, model_path, inputs)
     say(f"saved {model_path}")
+    enter_into_record(config, say)
     return Run(config.out, path, model_path, finished=True)
 
 
@@ -299,15 +314,35 @@ def _saved_as(config: TrainConfig, model: Any) -> dict[str, Any]:
     return {"dtype": dtype, "merge": config.merge_lora and hasattr(model, "peft_config")}
 
 
-def _save(loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, model_path: Path) -> None:
+def _save(
+    loop: Loop, config: TrainConfig, method_name: str, tokenizer: Any, model_path: Path, inputs: list[dict[str, Any]]
+) -> None:
     from tutelage.models.save import save_model
+    from tutelage.train.inputs import options_of_run
 
     origin = {
         "kind": "trained", "run": config.out, "method": method_name, "base": config.model, "data": config.data,
         "steps": loop.state.step, "tokens": loop.state.num_tokens, "data_sha256": loop.dataset.fingerprint,
+        "inputs": inputs, "options": options_of_run(config, loop.method), "made_ms": time.time_ns() // 1_000_000,
     }  # fmt: skip
     model = loop.engine.model
     save_model(model, tokenizer, model_path, origin=origin, **_saved_as(config, model))
+
+
+def enter_into_record(config: TrainConfig, say: Callable[[str], None]) -> None:
+    """Tell the workspace's record, where there is one, of the new model; the model is whole if that fails."""
+    from tutelage.store.address import has_store
+
+    if not has_store(config.workspace):
+        return
+    from tutelage.store.database import open_store
+    from tutelage.store.lineage import register
+
+    try:
+        with open_store(config.workspace) as store:
+            store.run(lambda connection: register(connection, config.workspace, config.out))
+    except StoreError as error:
+        say(f"the record does not know of the model yet ({error}); later: tutelage lineage --rescan")
 
 
 def saved_options(workspace: Path, out: str, method: type[Any] | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Source: Coste et al. 2023, https://arxiv.org/abs/2310.02743.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from tutelage.errors import ConfigError
 from tutelage.models.ensemble import read_ensemble, save_ensemble
 from tutelage.models.save import check_output_name
 from tutelage.stats.preferences import Judged, preference_report
-from tutelage.train.api import Run, train
+from tutelage.train.api import Run, enter_into_record, train
 from tutelage.train.config import TrainConfig, flatten
 from tutelage.train.held_out import LINES_FILE, read_judged, write_judged
+from tutelage.train.inputs import options_of_run
 from tutelage.train.run_folder import RunFolder
 
 
@@ -47,10 +49,18 @@ def train_ensemble(
             say(f"the ensemble goes on with: tutelage train {method_name} … --out {config.out} --resume")
             return replace(run, name=config.out, path=folder)
         runs.append(run)
-    origin = {"kind": "ensemble", "method": method_name, "base": config.model, "data": config.data}
-    save_ensemble(target, [run.name for run in runs], origin)
+    save_ensemble(target, [run.name for run in runs], _origin(method_name, config, method, runs))
+    enter_into_record(config, say)
     _judge_together(runs, folder, say)
     return Run(config.out, folder, target, finished=True)
+
+
+def _origin(method_name: str, config: TrainConfig, method: Any, runs: list[Run]) -> dict[str, Any]:
+    members = [{"role": "member", "name": run.name} for run in runs]
+    return {
+        "kind": "ensemble", "method": method_name, "base": config.model, "data": config.data,
+        "inputs": members, "options": options_of_run(config, method), "made_ms": time.time_ns() // 1_000_000,
+    }  # fmt: skip
 
 
 def _open_folder(method_name: str, config: TrainConfig, method: Any) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from tutelage.errors import StoreError
+from tutelage.errors import ConflictError, StoreError
 
 DATABASE_FILE = "tutelage.db"
 CONFIG_FILE = "workspace.json"
@@ -29,6 +29,21 @@ def database_url(workspace: Path) -> URL:
     if noted := noted_address(workspace):
         return parse_url(noted, str(workspace / CONFIG_FILE))
     return URL.create("sqlite", database=str(workspace / DATABASE_FILE))
+
+
+def choose_address(workspace: Path, url: URL | None) -> URL:
+    """Where a record is to be made: at `url`, or where the workspace says; `ConflictError` when the two differ."""
+    there = database_url(workspace)
+    if url is None or url == there:
+        return there
+    if os.environ.get(ENVIRONMENT):
+        raise ConflictError(f"{ENVIRONMENT} and --database name two databases; unset one of them")
+    if noted_address(workspace) or (workspace / DATABASE_FILE).exists():
+        raise ConflictError(
+            f"{workspace} has its record at another address; to move it: `tutelage backup --out FILE`, then "
+            "`tutelage restore FILE --workspace NEW --database URL`"
+        )
+    return url
 
 
 def parse_url(text: str, where: str = "--database") -> URL:

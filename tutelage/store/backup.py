@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 import tutelage
 from tutelage.errors import ConflictError, StoreError
 from tutelage.store import schema
-from tutelage.store.address import CONFIG_FILE, database_url, note_address, noted_address
+from tutelage.store.address import CONFIG_FILE, choose_address, note_address
 from tutelage.store.archive import FOLDERS, LEVEL, Reader, Writer, check_inside, sync_folder
 from tutelage.store.database import Store
 from tutelage.store.failures import shown
@@ -170,9 +170,7 @@ def restore(file: Path, workspace: Path, url: URL | None = None) -> Restored:
 
 def _target(workspace: Path, url: URL | None) -> URL:
     """Where the record will be; `StoreError` when there is one."""
-    if url is not None and (noted := noted_address(workspace)) and noted != url.render_as_string(hide_password=False):
-        raise ConflictError(f"{workspace / CONFIG_FILE} names another database; choose an empty folder, or remove it")
-    target = url or database_url(workspace)
+    target = choose_address(workspace, url)
     if target.get_backend_name() == "sqlite":
         if (path := Path(str(target.database))).exists():
             raise ConflictError(f"{path} is there already, and restoring writes over nothing; choose an empty folder")

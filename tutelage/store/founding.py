@@ -12,9 +12,8 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import URL
 
-from tutelage.errors import ConflictError
 from tutelage.store import audit, people, schema
-from tutelage.store.address import CONFIG_FILE, database_url, note_address, noted_address
+from tutelage.store.address import CONFIG_FILE, choose_address, note_address
 from tutelage.store.database import Store
 from tutelage.store.invitations import checked_name
 from tutelage.store.migrate import check_version, current_revision, upgrade
@@ -38,7 +37,7 @@ def found(workspace: Path, url: URL | None = None, name: str | None = None) -> F
     Raises `ConflictError` when its record is at another address, `StoreError` when the database cannot be used.
     """
     owner_name = checked_name(name if name is not None else login_name())
-    target = _address(workspace, url)
+    target = choose_address(workspace, url)
     workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Store(workspace, target) as store:
         is_new = (store.is_sqlite and not Path(str(target.database)).exists()) or current_revision(store) is None
@@ -57,18 +56,6 @@ def login_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "owner"
-
-
-def _address(workspace: Path, url: URL | None) -> URL:
-    there = database_url(workspace)
-    if url is None or url == there:
-        return there
-    if noted_address(workspace) or Path(str(there.database)).is_file():
-        raise ConflictError(
-            f"{workspace} has its record at another address; move it there: `tutelage backup --out FILE`, then "
-            "`tutelage restore FILE --workspace NEW --database URL`"
-        )
-    return url
 
 
 def _owner(connection: Connection, name: str) -> Person:

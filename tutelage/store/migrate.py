@@ -78,7 +78,7 @@ def _writer(store: Store) -> str | None:
     return str(noted["tutelage"]) if isinstance(noted, dict) and noted.get("tutelage") else None
 
 
-def upgrade(store: Store, migrations: Path = MIGRATIONS) -> None:
+def upgrade(store: Store, migrations: Path | None = None) -> None:
     """Make the tables, or bring them to the newest revision; nothing is changed when a step fails."""
     if store.is_sqlite:
         create_file(Path(str(store.url.database)))
@@ -94,8 +94,8 @@ def create_file(path: Path) -> None:
         return
 
 
-def upgrade_within(connection: Connection, migrations: Path = MIGRATIONS, revision: str = "head") -> None:
-    """Upgrade in the caller's transaction, which comes from `Store.rebuild`."""
+def upgrade_within(connection: Connection, migrations: Path | None = None, revision: str = "head") -> None:
+    """Upgrade in the caller's transaction, which comes from `Store.rebuild`; by our own steps where none are named."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_ONE_UPGRADE})"))
     _refuse_strangers(connection)
@@ -103,7 +103,7 @@ def upgrade_within(connection: Connection, migrations: Path = MIGRATIONS, revisi
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations or MIGRATIONS).replace("%", "%%"))
     command.upgrade(config, revision)
     reached = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     _note_writer(connection, {"revision": reached, "tutelage": tutelage.__version__})

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, func, select, union
 
 from tutelage.data.similarity import normalise
-from tutelage.errors import DataError, NotFoundError
+from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.store import schema
 from tutelage.store.contents import as_messages
 from tutelage.store.pair_rules import may_review
@@ -26,6 +26,7 @@ from tutelage.types import Message
 State = Literal["draft", "submitted", "returned", "accepted", "rejected"]
 STATES: tuple[State, ...] = ("draft", "submitted", "returned", "accepted", "rejected")
 MAX_PAGE = 500
+ID_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,25 @@ def get(connection: Connection, person: Person, pair_id: str) -> Pair:
     """One pair; `NotFoundError` when there is none, or none that `person` may know of."""
     visible(connection, person, pair_id)
     return _pairs(connection, [pair_id])[0]
+
+
+def find_id(connection: Connection, person: Person, text: str) -> str:
+    """The id that begins with `text`, among pairs that `person` may read.
+
+    Raises `NotFoundError` when there is none, `ConflictError` when there are several.
+    """
+    if len(text) == ID_LENGTH or not text.isalnum():
+        return text
+    pairs = schema.pairs
+    query = select(pairs.c.id).where(pairs.c.id >= text, pairs.c.id < text + "g")  # after all hexadecimal digits
+    if not may_review(person):
+        query = query.where((pairs.c.author_id == person.id) | (pairs.c.state == "accepted"))
+    found = connection.execute(query.order_by(pairs.c.id).limit(2)).scalars().all()
+    if not found:
+        raise NotFoundError(f"no pair {text}; `tutelage pairs list` shows those there are")
+    if len(found) > 1:
+        raise ConflictError(f"several pairs have ids that begin with {text}; give more of it")
+    return found[0]
 
 
 def newest_messages(connection: Connection, pair: Row[Any]) -> tuple[Message, ...]:

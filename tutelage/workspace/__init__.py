@@ -10,7 +10,18 @@ from importlib import import_module
 
 from cyclopts import App
 
-GROUPS: tuple[str, ...] = ("setup", "files", "people", "server", "choose", "lineage", "projects", "label")
+GROUPS: tuple[str, ...] = (
+    "setup",
+    "files",
+    "people",
+    "server",
+    "choose",
+    "lineage",
+    "projects",
+    "label",
+    "pairs",
+    "datasets",
+)
 
 
 def register(app: App) -> None:

@@ -60,7 +60,7 @@ def _one_key(place: int) -> str:
     import select
 
     first = os.read(place, 1)
-    if first in (b"", CTRL_D):
+    if first in (b"", CTRL_D, b"\0"):  # pressed before we listened, the terminal turns Ctrl-D into 0
         raise EOFError
     if first == ESCAPE:
         while select.select([place], [], [], 0)[0]:

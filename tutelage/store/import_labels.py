@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from tutelage.data.foreign import IncomingLabel
 from tutelage.errors import ConfigError, DataError
-from tutelage.store import schema
+from tutelage.store import audit, schema
 from tutelage.store.contents import as_json, content_hash
 from tutelage.store.import_items import Placed, count_done, place_items
 from tutelage.store.import_rows import Outcome, Run, check_storable, ids_of_people, in_parts, ordered_ids, refused
@@ -133,6 +133,7 @@ def _keep_target(connection: Connection, run: Run, target: Target, *, made: bool
             "created_ms": now_ms(),
         }  # fmt: skip
         connection.execute(insert(table).values(**row))
+        audit.note(connection, run.person, "project.created", target.id, name=target.name, kind=target.kind)
     elif target.kind == "rating" and target.widens:
         connection.execute(update(table).where(table.c.id == target.id).values(attributes=target.attributes))
 

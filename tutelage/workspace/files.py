@@ -153,11 +153,12 @@ def _as_json(report: ImportReport) -> dict[str, Any]:
 
 
 def _show_import(report: ImportReport) -> None:
+    from tutelage.evaluate.markdown import clean_text
     from tutelage.store.imports import as_row
 
     kinds = [f"{number:,} {_counted(kind, number)}" for kind, number in report.added.items() if kind and number]
     would = " (dry run: nothing was written)" if report.dry_run else ""
-    print(f"{report.file}: {report.num_read:,} read as {report.format}{would}")
+    print(f"{clean_text(report.file)}: {report.num_read:,} read as {report.format}{would}")
     print(f"  added          {report.num_added:,}" + (f"  ({', '.join(kinds)})" if kinds else ""))
     print(f"  there already  {report.num_already:,}")
     print(f"  left out       {report.num_left_out:,}")

@@ -187,6 +187,7 @@ pairs = Table(
     _one_of("state", "draft", "submitted", "returned", "accepted", "rejected"),
     Index(None, "state", "id"),
     Index(None, "author_id", "id"),
+    Index(None, "state", "withdrawn_ms", "author_id"),  # counts are read from it alone
 )
 
 pair_revisions = Table(
@@ -321,6 +322,7 @@ items = Table(
     Index("ix_items_queue", "project_id", "state", "is_gold", text("priority DESC"), "id"),  # the order of the queue
     Index(None, "project_id", "prompt_id"),
     Index(None, "project_id", "id"),
+    Index(None, "project_id", "state", "id"),
 )
 
 item_authors = Table(

@@ -18,7 +18,7 @@ class LeftOutRecord(BaseModel):
     """Something of a file that was not taken, and why."""
 
     line: int | None = None
-    record: str | None = None
+    record: str | int | None = None
     field: str | None = None
     code: str
     problem: str

@@ -108,7 +108,7 @@ def _stored(name: str) -> zipfile.ZipInfo:
 
 
 class Reader:
-    """An archive whose names and manifest are in order; whatever is read from it is compared with its hash at the end."""
+    """An archive whose names and manifest are in order; what is read from it is compared with its hash at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

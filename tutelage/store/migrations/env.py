@@ -27,6 +27,10 @@ if given is not None:
     migrate(given)
 else:
     from tutelage.store.database import Store, database_url
+    from tutelage.store.migrate import create_file
 
-    with Store(Path("workspace"), database_url(Path("workspace"))) as store, store.rebuild() as connection:
+    url = database_url(Path("workspace"))
+    if url.get_backend_name() == "sqlite":
+        create_file(Path(str(url.database)))
+    with Store(Path("workspace"), url) as store, store.rebuild() as connection:
         migrate(connection)

@@ -11,8 +11,8 @@ looked at, then those after their last one, and only where that finds nothing th
 Two never take the last place of an item: claims of one project take turns (`tutelage.store.turns`). Skipping rows that
 others have locked would be quicker, but tells a rater that nothing is left while somebody just submits the last item.
 
-Leaves out: writing a verdict down (`tutelage.feedback.submit`) and what priorities are given to items
-(`tutelage.feedback.selection`).
+Leaves out: the statements (`tutelage.feedback.queue_sql`), writing a verdict down (`tutelage.feedback.submit`), and
+what priorities are given to items (`tutelage.feedback.selection`).
 """
 
 from __future__ import annotations
@@ -22,24 +22,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BindParameter,
-    Connection,
-    Executable,
-    Row,
-    and_,
-    bindparam,
-    exists,
-    false,
-    func,
-    insert,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Connection, Executable, Row, insert, select, update
 
 from tutelage.errors import ConflictError, DataError, NotFoundError
+from tutelage.feedback import queue_sql as sql
 from tutelage.feedback.projects import Project, get
 from tutelage.feedback.words import storable_json, typed
 from tutelage.store import people, schema
@@ -81,104 +67,6 @@ class Task:
     """What the rater had entered when they last saved, as they saved it."""
 
 
-# --- statements, built once -------------------------------------------------------------------------------------------
-
-_ITEMS, _ASSIGNMENTS, _AUTHORS = schema.items, schema.assignments, schema.item_authors
-_PERSON: BindParameter[str] = bindparam("person")
-_PROJECT: BindParameter[str] = bindparam("project")
-_NOW: BindParameter[int] = bindparam("now")
-_others = _ASSIGNMENTS.alias("others")
-_mine = _ASSIGNMENTS.alias("mine")
-
-
-_num_leased = select(func.count()).where(
-    _others.c.item_id == _ITEMS.c.id, _others.c.state == "leased", _others.c.expires_ms > _NOW, _others.c.round == 0
-)
-_HAS_PLACE = _ITEMS.c.num_done + _num_leased.correlate(_ITEMS).scalar_subquery() < _ITEMS.c.num_wanted
-_had = exists().where(_mine.c.item_id == _ITEMS.c.id, _mine.c.person_id == _PERSON)
-_wrote = exists().where(_AUTHORS.c.item_id == _ITEMS.c.id, _AUTHORS.c.person_id == _PERSON)
-_MAY_JUDGE = and_(~_had.correlate(_ITEMS), ~_wrote.correlate(_ITEMS))
-_IN_ORDER = (
-    select(_ITEMS.c.id, _ITEMS.c.answer_ids)
-    .where(_ITEMS.c.project_id == _PROJECT, _ITEMS.c.state == "open", _MAY_JUDGE)
-    .order_by(_ITEMS.c.priority.desc(), _ITEMS.c.id)
-    .limit(1)
-)
-_NEXT_GOLD = _IN_ORDER.where(_ITEMS.c.is_gold == true())
-_NEXT_OF_ALL = _IN_ORDER.where(_ITEMS.c.is_gold == false(), _HAS_PLACE)
-_priority: BindParameter[float] = bindparam("priority")
-_place: BindParameter[str] = bindparam("place")
-_UP_TO = (
-    _NEXT_OF_ALL.where(_ITEMS.c.priority > _priority),
-    _NEXT_OF_ALL.where(_ITEMS.c.priority == _priority, _ITEMS.c.id <= _place),
-)
-"""Those up to a place in the order: in two, since an index is no use to one condition that has both."""
-_BEHIND = (
-    _NEXT_OF_ALL.where(_ITEMS.c.priority == _priority, _ITEMS.c.id > _place),
-    _NEXT_OF_ALL.where(_ITEMS.c.priority < _priority),
-)
-_LOOKED_AT = (
-    select(_ITEMS.c.priority, _ITEMS.c.id.label("place"))
-    .where(_ITEMS.c.project_id == _PROJECT, _ITEMS.c.state == "open", _ITEMS.c.is_gold == false())
-    .order_by(_ITEMS.c.priority.desc(), _ITEMS.c.id)
-    .offset(bindparam("num_before"))
-    .limit(1)
-)
-_LAST = (
-    select(_ITEMS.c.priority, _ITEMS.c.id.label("place"))
-    .join(_ASSIGNMENTS, _ASSIGNMENTS.c.item_id == _ITEMS.c.id)
-    .where(
-        _ASSIGNMENTS.c.person_id == _PERSON,
-        _ASSIGNMENTS.c.project_id == _PROJECT,
-        _ASSIGNMENTS.c.round == 0,
-        _ITEMS.c.is_gold == false(),
-    )
-    .order_by(_ASSIGNMENTS.c.id.desc())
-    .limit(1)
-)
-
-_HELD = (
-    select(
-        _ASSIGNMENTS,
-        or_(_ITEMS.c.is_gold, _ASSIGNMENTS.c.round > 0, and_(_ITEMS.c.state == "open", _HAS_PLACE)).label("has_place"),
-    )
-    .join(_ITEMS, _ITEMS.c.id == _ASSIGNMENTS.c.item_id)
-    .where(
-        _ASSIGNMENTS.c.person_id == _PERSON,
-        _ASSIGNMENTS.c.project_id == _PROJECT,
-        _ASSIGNMENTS.c.state == "leased",
-        _ITEMS.c.state != "withdrawn",
-    )
-    .order_by(_ASSIGNMENTS.c.expires_ms.desc())
-)
-_NUM_TASKS = select(func.count()).where(_ASSIGNMENTS.c.person_id == _PERSON, _ASSIGNMENTS.c.project_id == _PROJECT)
-_FIRST_TIMES = and_(
-    _ASSIGNMENTS.c.person_id == _PERSON,
-    _ASSIGNMENTS.c.project_id == _PROJECT,
-    _ASSIGNMENTS.c.state == "done",
-    _ASSIGNMENTS.c.round == 0,
-)
-_NUM_FIRST_TIMES = select(func.count()).where(_FIRST_TIMES)
-_long_ago = (
-    select(_ASSIGNMENTS.c.item_id)
-    .where(_FIRST_TIMES)
-    .order_by(_ASSIGNMENTS.c.finished_ms, _ASSIGNMENTS.c.id)
-    .limit(bindparam("num_long_ago"))
-    .subquery()
-)
-_TO_REPEAT = (
-    select(_ITEMS.c.id, _ITEMS.c.answer_ids)
-    .join(_long_ago, _long_ago.c.item_id == _ITEMS.c.id)
-    .where(
-        _ITEMS.c.is_gold == false(),
-        _ITEMS.c.state != "withdrawn",
-        ~exists()
-        .where(_mine.c.item_id == _ITEMS.c.id, _mine.c.person_id == _PERSON, _mine.c.round == 1)
-        .correlate(_ITEMS),
-    )
-    .limit(500)
-)
-
 # --- handing out ------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +93,7 @@ def next_item(
     held = _take_up_again(connection, project, keys)
     if held is not None:
         return _task(connection, project, held)
-    num_tasks = connection.execute(_NUM_TASKS, keys).scalar_one()
+    num_tasks = connection.execute(sql.NUM_TASKS, keys).scalar_one()
     draw = rng or random.Random(f"{project.id} {person.id} {num_tasks}")
     chosen = _choose(connection, project, keys, num_tasks, draw)
     if chosen is None:
@@ -216,7 +104,7 @@ def next_item(
 def _take_up_again(connection: Connection, project: Project, keys: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The newest lease of the person that lives, or one that has expired and may be had again."""
     now = keys["now"]
-    for row in connection.execute(_HELD, keys).all():
+    for row in connection.execute(sql.HELD, keys).all():
         if row.expires_ms > now:
             return dict(row._mapping)
         if row.has_place:
@@ -227,7 +115,7 @@ def _take_up_again(connection: Connection, project: Project, keys: Mapping[str, 
 def _again(connection: Connection, project: Project, row: Row[Any], now: int) -> Mapping[str, Any]:
     """An expired lease begun anew; the rater sees the guidelines as they are now."""
     changed = {"expires_ms": now + 1000 * project.lease_seconds, "guideline_version": _newest(connection, project)}
-    connection.execute(update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == row.id).values(**changed))
+    connection.execute(update(schema.assignments).where(schema.assignments.c.id == row.id).values(**changed))
     return dict(row._mapping) | changed
 
 
@@ -245,7 +133,7 @@ def _choose(
     """By chance a gold item or a repeat, else the next in order."""
     share = draw.random()
     if share < project.gold_frac:
-        found = _first_row(connection, _NEXT_GOLD, keys)
+        found = _first_row(connection, sql.NEXT_GOLD, keys)
     elif share < project.gold_frac + project.repeat_frac:
         found = _repeat(connection, keys, draw)
     else:
@@ -259,7 +147,7 @@ def _first_row(connection: Connection, query: Executable, keys: Mapping[str, Any
 
 
 def _next_in_order(connection: Connection, keys: Mapping[str, Any], num_tasks: int) -> _Chosen | None:
-    places = ((_LOOKED_AT, _UP_TO), (_LAST, _BEHIND)) if num_tasks >= LOOKED_AT else ()
+    places = ((sql.PLACE_LOOKED_TO, sql.UP_TO), (sql.LAST, sql.BEHIND)) if num_tasks >= LOOKED_AT else ()
     for place, queries in places:
         row = connection.execute(place, {**keys, "num_before": LOOKED_AT - 1}).first()
         bounds = {**keys, **row._mapping} if row is not None else None
@@ -267,15 +155,15 @@ def _next_in_order(connection: Connection, keys: Mapping[str, Any], num_tasks: i
             found = _first_row(connection, query, bounds)
             if found is not None:
                 return found
-    return _first_row(connection, _NEXT_OF_ALL, keys)
+    return _first_row(connection, sql.NEXT_OF_ALL, keys)
 
 
 def _repeat(connection: Connection, keys: Mapping[str, Any], draw: random.Random) -> _Chosen | None:
     """One of the items that the person judged once, at least `REPEAT_AFTER` labels ago."""
-    num_long_ago = connection.execute(_NUM_FIRST_TIMES, keys).scalar_one() - REPEAT_AFTER
+    num_long_ago = connection.execute(sql.NUM_FIRST_TIMES, keys).scalar_one() - REPEAT_AFTER
     if num_long_ago <= 0:
         return None
-    found = connection.execute(_TO_REPEAT, {**keys, "num_long_ago": num_long_ago}).all()
+    found = connection.execute(sql.TO_REPEAT, {**keys, "num_long_ago": num_long_ago}).all()
     if not found:
         return None
     row = draw.choice(found)
@@ -293,36 +181,20 @@ def _lease(
         "guideline_version": _newest(connection, project), "expires_ms": now + 1000 * project.lease_seconds,
         "draft": None,
     }  # fmt: skip
-    connection.execute(insert(_ASSIGNMENTS), row)
+    connection.execute(insert(schema.assignments), row)
     return row
 
 
-_NEWEST = select(func.max(schema.guidelines.c.version)).where(schema.guidelines.c.project_id == _PROJECT)
-
-
 def _newest(connection: Connection, project: Project) -> int | None:
-    return connection.execute(_NEWEST, {"project": project.id}).scalar()
-
-
-_PROMPT = (
-    select(schema.prompts.c.messages)
-    .join(_ITEMS, _ITEMS.c.prompt_id == schema.prompts.c.id)
-    .where(_ITEMS.c.id == bindparam("item"))
-)
-_ANSWERS = select(schema.answers.c.id, schema.answers.c.text).where(
-    schema.answers.c.id.in_(bindparam("ids", expanding=True))
-)
-_GUIDELINE = select(schema.guidelines.c.text).where(
-    schema.guidelines.c.project_id == _PROJECT, schema.guidelines.c.version == bindparam("version")
-)
+    return connection.execute(sql.NEWEST, {"project": project.id}).scalar()
 
 
 def _task(connection: Connection, project: Project, row: Mapping[str, Any]) -> Task:
-    messages = connection.execute(_PROMPT, {"item": row["item_id"]}).scalar_one()
-    texts = {each.id: each.text for each in connection.execute(_ANSWERS, {"ids": row["displayed"]})}
+    messages = connection.execute(sql.PROMPT, {"item": row["item_id"]}).scalar_one()
+    texts = {each.id: each.text for each in connection.execute(sql.ANSWERS, {"ids": row["displayed"]})}
     version, guideline = row["guideline_version"], ""
     if version is not None:
-        guideline = connection.execute(_GUIDELINE, {"project": project.id, "version": version}).scalar_one()
+        guideline = connection.execute(sql.GUIDELINE, {"project": project.id, "version": version}).scalar_one()
     return Task(
         row["id"], row["item_id"], project.name, project.kind, project.question, project.attributes, project.reasons,
         as_messages(messages), tuple((each, texts[each]) for each in row["displayed"]), version, guideline,
@@ -336,7 +208,9 @@ def _task(connection: Connection, project: Project, row: Mapping[str, Any]) -> T
 def own_assignment(connection: Connection, person: Person, assignment_id: str) -> Row[Any]:
     """The person's assignment, kept from changing until the transaction ends; `NotFoundError` for another's."""
     people.require(person, "rater")
-    query = select(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == assignment_id, _ASSIGNMENTS.c.person_id == person.id)
+    query = select(schema.assignments).where(
+        schema.assignments.c.id == assignment_id, schema.assignments.c.person_id == person.id
+    )
     row = connection.execute(query.with_for_update()).first()
     if row is None:
         raise NotFoundError(f"no task {assignment_id} of yours")
@@ -359,10 +233,12 @@ def renew(connection: Connection, person: Person, assignment_id: str, *, now_ms:
     take_turn(connection, "claims", project.id)
     now = clock_ms() if now_ms is None else now_ms
     keys = {"person": person.id, "project": project.id, "now": now}
-    for row in connection.execute(_HELD, keys):
+    for row in connection.execute(sql.HELD, keys):
         if row.id == assignment_id and (row.expires_ms > now or row.has_place):
             expires_ms = now + 1000 * project.lease_seconds
-            connection.execute(update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == row.id).values(expires_ms=expires_ms))
+            connection.execute(
+                update(schema.assignments).where(schema.assignments.c.id == row.id).values(expires_ms=expires_ms)
+            )
             return expires_ms
     raise ConflictError(f"task {assignment_id} is finished, or its time is over and others have taken it")
 
@@ -371,7 +247,7 @@ def save_draft(connection: Connection, person: Person, assignment_id: str, draft
     """Keep what the rater has entered so far, a JSON value that only they get back."""
     storable_json(draft, "draft")
     still_open(own_assignment(connection, person, assignment_id))
-    connection.execute(update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == assignment_id).values(draft=draft))
+    connection.execute(update(schema.assignments).where(schema.assignments.c.id == assignment_id).values(draft=draft))
 
 
 def skip(connection: Connection, person: Person, assignment_id: str, reason: str, *, now_ms: int | None = None) -> None:
@@ -387,7 +263,7 @@ def skip(connection: Connection, person: Person, assignment_id: str, reason: str
         "skip_reason": reason.strip(),
         "finished_ms": clock_ms() if now_ms is None else now_ms,
     }
-    connection.execute(update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == assignment_id).values(**changed))
+    connection.execute(update(schema.assignments).where(schema.assignments.c.id == assignment_id).values(**changed))
 
 
 def still_open(row: Row[Any]) -> None:

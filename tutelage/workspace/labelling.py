@@ -46,9 +46,10 @@ VERDICT_HELP = {
     "comparison": (
         "1 2 3 4  A is much better, better, slightly better, hardly better\n"
         "5 6 7 8  B is hardly better, slightly better, better, much better\n"
-        "a b      A is better, B is better        =  a tie    x  both are bad    ?  cannot judge"
+        "a b      A is better, B is better\n"
+        "=  a tie      x  both are bad      ?  cannot judge"
     ),
-    "ranking": "o  the order: letters, the best first, equals joined by =, for example  B A=C D        ?  cannot judge",
+    "ranking": "o  the order: letters, the best first, equals joined by =, as in  B A=C D\n?  cannot judge",
     "thumbs": "1 +  good        0 -  bad",
     "rating": "o  the scores, in this order: ",
 }

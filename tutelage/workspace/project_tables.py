@@ -105,6 +105,7 @@ def show_items(found: Sequence[Mapping[str, Any]], limit: int, as_json: bool) ->
         ])  # fmt: skip
         return
     table = _table("item", "state", "labels", "prompt", "models", right=(2,))
+    table.columns[0].overflow, table.columns[0].min_width = "fold", 32  # an id that is cut is of no use
     for each in found:
         state = "gold" if each["gold_value"] is not None and each["state"] != "withdrawn" else each["state"]
         models = ", ".join(dict.fromkeys(model for _, _, model in each["answers"] if model))

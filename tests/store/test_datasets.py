@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, insert, update
 
 from tutelage.data import load_comparisons, load_conversations, load_ratings
 from tutelage.errors import ConfigError, ConflictError, NotAllowedError, NotFoundError, StoreError
-from tutelage.store import pairs, schema, sources
+from tutelage.store import exports, pairs, schema, sources
 from tutelage.store.contents import add_answer, add_prompt
 from tutelage.store.database import Store
 from tutelage.store.dataset_diff import diff
@@ -74,6 +75,7 @@ def judge(
     ]
     ids = more.pop("answer_ids", ids)
     check_value(kind, value, len(ids), ATTRIBUTES)
+    time.sleep(0.002)  # labels of one millisecond have no order
     return add_label(
         connection,
         NewLabel(person.id, new_id(), kind, prompt_id, ids, value, project_id=project_id, **more),  # type: ignore[arg-type]
@@ -339,6 +341,19 @@ def test_a_corrected_label_has_changed(store: Store) -> None:
         ]
         with pytest.raises(ConfigError, match="compare like with like"):
             diff(connection, "curated", "labels:helpful")
+
+
+def test_a_snapshot_of_labels_is_exported_by_the_name_that_training_gives_it(store: Store) -> None:
+    with store.write() as connection:
+        helpful = project(connection, "thumbs")
+        label_id = judge(connection, helpful, {"good": True}, answers=("A.",))
+        make_snapshot(connection, BO, "labels:helpful")
+        judge(connection, helpful, {"good": True}, answers=("B.",))
+    with store.read() as connection:
+        wanted = exports.find_wanted(connection, BO, "labels:helpful@1", exports.Filters())
+        assert [line["id"] for line in exports.records(connection, wanted, exports.Filters())] == [label_id]
+        now = exports.find_wanted(connection, BO, "labels:helpful", exports.Filters())
+        assert exports.count(connection, now, exports.Filters()) == 2
 
 
 # The files that training reads

@@ -8,7 +8,6 @@ Leaves out: other tools' formats (`tutelage.store.export_formats`) and files (`t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +16,13 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from tutelage.errors import ConfigError, NotFoundError
 from tutelage.store import people, schema
+from tutelage.store.dataset_names import LABELS, split_name
 from tutelage.store.export_formats import Line, ranks_of
 from tutelage.store.import_rows import in_parts
 from tutelage.store.pair_views import STATES
 from tutelage.store.people import Person
 
 PAGE = 500
-_snapshot = re.compile(r"(.+)@(\d+)")
 _PAIRS, _REVISIONS, _LABELS, _PEOPLE = schema.pairs, schema.pair_revisions, schema.labels, schema.people
 
 
@@ -67,19 +66,18 @@ def find_wanted(connection: Connection, person: Person, what: str, filters: Filt
 def _find(connection: Connection, what: str) -> Wanted:
     if what in ("pairs", "prompts"):
         return Wanted(what)
-    name = what.removeprefix("labels:")
-    if name != what:
+    name, number = split_name(what)
+    if number is None and name.startswith(LABELS):
+        name = name.removeprefix(LABELS)
         project = connection.execute(select(schema.projects.c.id).where(schema.projects.c.name == name)).scalar()
         if project is None:
             raise NotFoundError(f"no project '{name}'; `tutelage projects` lists them")
         return Wanted("labels", project_id=project)
-    found = _snapshot.fullmatch(what)
-    if found is None:
+    if number is None:
         raise ConfigError(f"'{what}' is none of pairs, prompts, labels:PROJECT and DATASET@NUMBER")
     datasets, snapshots = schema.datasets, schema.snapshots
     query = select(snapshots.c.id, datasets.c.kind).join(datasets, datasets.c.id == snapshots.c.dataset_id)
-    number = int(found[2]) if len(found[2]) < 10 else -1
-    row = connection.execute(query.where(datasets.c.name == found[1], snapshots.c.number == number)).first()
+    row = connection.execute(query.where(datasets.c.name == name, snapshots.c.number == number)).first()
     if row is None:
         raise NotFoundError(f"no snapshot {what}; `tutelage datasets` lists them")
     return Wanted(row.kind, snapshot_id=row.id)
@@ -116,10 +114,13 @@ def _live(wanted: Wanted, filters: Filters) -> tuple[Any, ColumnElement[bool]]:
     """The table and the rows of it that count."""
     table = {"pairs": _PAIRS, "labels": _LABELS, "prompts": schema.prompts}[wanted.kind]
     conditions: list[ColumnElement[bool]] = [table.c.id != ""]
+    gone = select(_PEOPLE.c.id).where(_PEOPLE.c.withdrawn_ms.is_not(None))
     if wanted.kind != "prompts":
         owner = table.c.author_id if wanted.kind == "pairs" else table.c.person_id
-        gone = select(_PEOPLE.c.id).where(_PEOPLE.c.withdrawn_ms.is_not(None))
         conditions += [table.c.withdrawn_ms.is_(None), owner.not_in(gone)]
+    if wanted.kind == "pairs":
+        touched = select(_REVISIONS.c.pair_id).where(_REVISIONS.c.editor_id.in_(gone))
+        conditions.append(table.c.id.not_in(touched))
     if wanted.kind == "labels":
         conditions += [table.c.project_id == wanted.project_id, table.c.superseded_ms.is_(None)]
     if filters.states:
@@ -180,21 +181,24 @@ def _reviewers(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
-def _labels(connection: Connection, ids: Sequence[str]) -> Iterator[Line]:
+def _labels(connection: Connection, ids: Sequence[str], *, all: bool = False) -> Iterator[Line]:
+    """The lines of these labels; unless `all` are wanted, not those on an answer of somebody whose work was removed."""
     prompts, projects = schema.prompts, schema.projects
     names = (_PEOPLE.c.name.label("rater"), projects.c.name.label("project"))
     query = select(_LABELS, prompts.c.messages, prompts.c.reference, *names)
     query = query.join(prompts, prompts.c.id == _LABELS.c.prompt_id).join(_PEOPLE, _PEOPLE.c.id == _LABELS.c.person_id)
     query = query.outerjoin(projects, projects.c.id == _LABELS.c.project_id)
     rows = connection.execute(query.where(_LABELS.c.id.in_(ids)).order_by(_LABELS.c.id)).all()
-    answers = _answers(connection, sorted({each for row in rows for each in row.answer_ids}))
+    answers = _answers(connection, sorted({each for row in rows for each in row.answer_ids}), all=all)
     for row in rows:
-        yield _label(row, [answers[each] for each in row.answer_ids])
+        if all or answers.keys() >= set(row.answer_ids):
+            yield _label(row, [answers[each] for each in row.answer_ids])
 
 
-def _answers(connection: Connection, ids: Sequence[str]) -> dict[str, Line]:
+def _answers(connection: Connection, ids: Sequence[str], *, all: bool) -> dict[str, Line]:
     table, found = schema.answers, dict[str, Line]()
     query = select(table.c.id, table.c.text, table.c.model, table.c.sampling, _PEOPLE.c.name.label("author"))
+    query = query if all else query.where(_PEOPLE.c.withdrawn_ms.is_(None))
     query = query.outerjoin(_PEOPLE, _PEOPLE.c.id == table.c.author_id)
     for part in in_parts(ids):
         for row in connection.execute(query.where(table.c.id.in_(part))):
@@ -275,4 +279,4 @@ def _frozen_pairs(connection: Connection, rows: Sequence[Any]) -> Mapping[str, L
 
 
 def _frozen_labels(connection: Connection, rows: Sequence[Any]) -> Mapping[str, Line]:
-    return {line["id"]: line for line in _labels(connection, [row.label_id for row in rows])}
+    return {line["id"]: line for line in _labels(connection, [row.label_id for row in rows], all=True)}

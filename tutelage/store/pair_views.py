@@ -236,6 +236,10 @@ def tags_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+_ORDER = ("drafted", "imported", "edited", "submitted", "returned", "accepted", "rejected", "withdrawn")
+"""Of what happens to one revision within a millisecond."""
+
+
 def history(connection: Connection, person: Person, pair_id: str) -> History:
     """All revisions and events of a pair, with names."""
     visible(connection, person, pair_id)
@@ -247,20 +251,16 @@ def history(connection: Connection, person: Person, pair_id: str) -> History:
         .order_by(revisions.c.number)
     )
     done = (
-        select(events, people.c.name)
-        .join(people, people.c.id == events.c.person_id)
-        .where(events.c.pair_id == pair_id)
-        .order_by(events.c.at_ms, events.c.revision, events.c.id)
+        select(events, people.c.name).join(people, people.c.id == events.c.person_id).where(events.c.pair_id == pair_id)
     )
+    found = [Event(row.action, row.revision, row.name, row.comment, row.at_ms) for row in connection.execute(done)]
     return History(
         tuple(
             Revision(row.number, as_messages(row.messages), row.name, row.note, row.created_ms)
             for row in connection.execute(written)
         ),
-        tuple(
-            Event(row.action, row.revision, row.name, row.comment, row.at_ms) for row in connection.execute(done)
-        ),
-    )  # fmt: skip
+        tuple(sorted(found, key=lambda each: (each.at_ms, each.revision, _ORDER.index(each.action)))),
+    )
 
 
 def diff(connection: Connection, person: Person, pair_id: str, old: int, new: int) -> list[Change]:

@@ -60,8 +60,8 @@ from tutelage.types import Message
 
 __all__ = [
     "STATES", "Event", "History", "NewPair", "Pair", "Revision", "State", "accept", "add_pairs", "count_by_state",
-    "describe", "diff", "draft", "edit", "find_id", "get", "history", "listing", "reject", "send_back", "submit", "tag",
-    "untag", "visible", "withdraw",
+    "describe", "diff", "draft", "edit", "find_id", "get", "history", "listing", "reject", "searched_text", "send_back",
+    "submit", "tag", "untag", "visible", "withdraw",
 ]  # fmt: skip
 WRITTEN_HERE = "written here"
 MAX_SEARCHED_CHARACTERS = 2000

@@ -18,7 +18,7 @@ import tutelage
 PACKAGE = Path(tutelage.__file__).parent
 ORDER = (
     "errors", "types", "own_code", "stats", "data", "models", "store", "engine", "rewards", "methods", "train",
-    "evaluate", "feedback", "api", "client_types", "client",
+    "evaluate", "feedback", "api", "studio", "client",
 )  # fmt: skip
 VERBS = ("verbs", "workspace", "verdicts", "score", "best", "chat", "demo", "recipes", "cli")
 FLOOR = {room: number for number, room in enumerate(ORDER)} | dict.fromkeys(VERBS, len(ORDER))
@@ -26,7 +26,7 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 RUNS_CODE = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 REQUESTS = {"requests", "httpx", "aiohttp", "urllib3", "urllib.request", "http.client", "socketserver", "ftplib"}
-MAY_FETCH = {Path("models/load.py"), Path("models/starter.py"), Path("rewards/judge.py"), Path("client.py")}
+MAY_FETCH = {Path("models/load.py"), Path("models/starter.py"), Path("rewards/judge.py"), Path("client/http.py")}
 CALLS_THAT_RUN_CODE = {"eval", "exec", "torch.load", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load"}
 OPTIONS_THAT_RUN_CODE = {"shell", "allow_pickle", "weights_only"}
 

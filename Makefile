@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast test-peers test-vllm check bench clean peers
+.PHONY: install demo browser test test-fast test-peers test-vllm check bench clean peers
 
 install: $(STAMP)
 
@@ -17,10 +17,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/tutelage demo
 
-test: install
+# The studio's tests need a Chromium: the system's, or one that Playwright fetches.
+browser: install
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || $(BIN)/playwright install chromium
+
+test: install browser
 	$(BIN)/pytest -n 2
 
-test-fast: install
+test-fast: install browser
 	$(BIN)/pytest -n 2 -m 'not slow and not starter and not peers and not vllm' -x
 
 check: install

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import FAMILIES, tiny_folder
 
-pytest_plugins = ["record"]
+pytest_plugins = ["record", "browsing"]
 torch.set_num_threads(1)
 
 

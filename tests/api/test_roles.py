@@ -21,6 +21,7 @@ ROLE_OF = {
     "GET /api/openapi.json": "anyone",
     "GET /docs": "anyone",
     "POST /api/session": "anyone",
+    "POST /api/render": "rater",
     "POST /api/invitations/accept": "anyone",
     "GET /api/session": "rater",
     "DELETE /api/session": "rater",

@@ -25,6 +25,7 @@ from tutelage.api import (
     progress,
     projects,
     queue,
+    render,
     selection,
     session,
 )
@@ -37,7 +38,7 @@ from tutelage.store.secret import secret
 
 ROUTERS: tuple[APIRouter, ...] = (
     session.router, people.router, pairs.router, datasets.router, projects.router, queue.router, labels.router,
-    selection.router, progress.router, lineage.router, files.router,
+    selection.router, progress.router, lineage.router, files.router, render.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])
 

@@ -1,0 +1,26 @@
+"""Signing in, and accepting an invitation.
+
+The invitation's token stands after the `#` of the link, which browsers send to nobody. Leaves out: what the forms do,
+which is the API's work (`tutelage.api.session`).
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from tutelage.studio.pages import bare_page
+
+router = APIRouter()
+
+
+@router.get("/sign-in")
+async def sign_in() -> HTMLResponse:
+    """The sign-in page."""
+    return bare_page("sign_in.html")
+
+
+@router.get("/join")
+async def join() -> HTMLResponse:
+    """The page that an invitation's link opens."""
+    return bare_page("join.html")

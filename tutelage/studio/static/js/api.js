@@ -1,0 +1,83 @@
+// @ts-check
+/** Requests to the workspace's API: JSON both ways, the CSRF token, and errors with the server's own words. */
+
+/** An answer that says no. `status` 0 means that nothing was reached. */
+export class ApiError extends Error {
+  /** @param {number} status @param {string} message @param {string} [field] */
+  constructor(status, message, field = "") {
+    super(message);
+    this.status = status;
+    this.field = field;
+  }
+  /** Whether sending the same again later may work. */
+  get passing() {
+    return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
+  }
+}
+
+const csrf = document.querySelector('meta[name="csrf"]')?.getAttribute("content") ?? "";
+
+/**
+ * @param {string} method @param {string} path @param {any} [body] @param {{key?: string, signal?: AbortSignal}} [options]
+ * @returns {Promise<any>}
+ */
+export async function request(method, path, body, options = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (csrf) headers["X-CSRF-Token"] = csrf;
+  if (options.key) headers["Idempotency-Key"] = options.key;
+  const isFile = body instanceof Blob || body instanceof FormData;
+  if (body !== undefined && !isFile) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : isFile ? body : JSON.stringify(body),
+      signal: options.signal ?? null,
+      credentials: "same-origin",
+    });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, "the server cannot be reached");
+  }
+  return answer(response);
+}
+
+/** @param {Response} response */
+async function answer(response) {
+  const text = await response.text();
+  let value = null;
+  try {
+    value = text ? JSON.parse(text) : null;
+  } catch {
+    if (response.ok) throw new ApiError(response.status, "the server's answer cannot be read");
+  }
+  if (response.ok) return value;
+  if (response.status === 401 && csrf) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+  throw new ApiError(response.status, value?.error ?? `the server answered ${response.status}`, value?.field ?? "");
+}
+
+/** @param {string} path @param {{signal?: AbortSignal}} [options] */
+export const get = (path, options) => request("GET", path, undefined, options);
+/** @param {string} path @param {any} [body] @param {{key?: string, signal?: AbortSignal}} [options] */
+export const post = (path, body = {}, options = {}) => request("POST", path, body, options);
+/** @param {string} path @param {any} [body] */
+export const put = (path, body = {}) => request("PUT", path, body);
+/** @param {string} path @param {any} [body] */
+export const patch = (path, body = {}) => request("PATCH", path, body);
+/** @param {string} path */
+export const remove = (path) => request("DELETE", path);
+
+/** A new name for a request, so that sending it twice does it once. */
+export const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+
+/** Safe HTML of Markdown texts. @param {string[]} texts @returns {Promise<string[]>} */
+export async function render(texts) {
+  return (await post("/api/render", { texts })).html;
+}
+
+/** "a/b c" in an address. @param {TemplateStringsArray} parts @param {...any} values */
+export function path(parts, ...values) {
+  return parts.reduce((all, part, index) => all + encodeURIComponent(values[index - 1]) + part);
+}

@@ -1,0 +1,70 @@
+// @ts-check
+/** Small helpers to build and find elements. Text always goes in as text; only HTML that the server made safe goes in
+ * as HTML, by `setRendered`. */
+
+/** @typedef {Node | string | number | null | undefined | false} Child */
+
+/**
+ * An element: `el("button", {class: "button", onclick: run}, "Go")`. Keys that begin with `on` are listeners,
+ * `dataset` is an object, `true` sets an empty attribute, and `false`, `null` or `undefined` leave it out.
+ * @param {string} tag @param {Record<string, any>} [props] @param {...(Child | Child[])} children
+ * @returns {any}
+ */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (key === "dataset") Object.assign(node.dataset, value);
+    else node.setAttribute(key, value === true ? "" : String(value));
+  }
+  node.append(...children.flat().filter((child) => child || child === 0).map((child) => (child instanceof Node ? child : String(child))));
+  return node;
+}
+
+/** The element that a selector means; throws when the page has none. @param {string} selector @param {ParentNode} [root] @returns {any} */
+export function $(selector, root = document) {
+  const found = root.querySelector(selector);
+  if (!found) throw new Error(`nothing on this page is ${selector}`);
+  return found;
+}
+
+/** @param {string} selector @param {ParentNode} [root] @returns {any[]} */
+export function $$(selector, root = document) {
+  return [...root.querySelectorAll(selector)];
+}
+
+/** Put new children in place of the old. @param {Element} node @param {...(Child | Child[])} children */
+export function fill(node, ...children) {
+  node.replaceChildren(...el("div", {}, ...children).childNodes);
+}
+
+/** Show HTML that `POST /api/render` made. @param {Element} node @param {string} html */
+export function setRendered(node, html) {
+  node.classList.add("prose");
+  node.innerHTML = html;
+}
+
+/** "3 min", "2 h", "4 days" since a time in milliseconds. @param {number} ms */
+export function ago(ms) {
+  const seconds = Math.max(0, (Date.now() - ms) / 1000);
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  const days = Math.floor(seconds / 86400);
+  return days === 1 ? "yesterday" : `${days} days ago`;
+}
+
+/** @param {number} value @param {number} [digits] */
+export function percent(value, digits = 0) {
+  return `${(100 * value).toFixed(digits)} %`;
+}
+
+/** Calls `run` once things have been quiet for `wait` milliseconds. @param {(...a: any[]) => void} run @param {number} wait */
+export function debounce(run, wait) {
+  let timer = 0;
+  return (/** @type {any[]} */ ...given) => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => run(...given), wait);
+  };
+}

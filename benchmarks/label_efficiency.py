@@ -1,6 +1,7 @@
 """How many labels each rule of choice needs for the same held-out accuracy, with a rater who always answers alike.
 
     .venv/bin/python benchmarks/label_efficiency.py                      # the scripted rater on starter-chat's answers
+    .venv/bin/python benchmarks/label_efficiency.py --rater linear       # a control: what the head can learn whole
     .venv/bin/python benchmarks/label_efficiency.py --data verdicts.jsonl     # comparisons that people made
 
 A pool of comparisons is labelled batch by batch as the rule chooses; after each batch the Bayesian linear head is
@@ -8,6 +9,9 @@ fitted again on all labels so far, and its accuracy on comparisons of held-out p
 rule is the same for all: the split, the first random batch, the verdict on each pair. A seed draws another split,
 first batch and set of errors of the rater; intervals are bootstraps over seeds, so they speak of these prompts and
 answers only.
+
+With `--rater linear` the same answers are judged by a made-up θ, drawn anew for each seed, so that the head's model is
+true. That tells a rule that does not work from features that do not tell.
 
 The rules choose by the code that `tutelage choose` runs, random share included. Features are a model's hidden states
 without any training on verdicts; states and sampled answers are kept in --cache, so more seeds are cheap. Leaves out
@@ -35,7 +39,7 @@ from tutelage.engine.generate import Sampling
 from tutelage.evaluate.rater import ScriptedRater
 from tutelage.evaluate.run import load_for_answers
 from tutelage.feedback.features import Asked, answer_states
-from tutelage.feedback.head import Head, Verdicts, fit_head, prior
+from tutelage.feedback.head import Head, Verdicts, fit_head, prior, sigmoid
 from tutelage.feedback.reduction import cluster, principal
 from tutelage.feedback.selection import RULES, Candidates, Rule, select
 from tutelage.stats.intervals import Interval, mean_interval
@@ -45,6 +49,8 @@ from tutelage.types import Answer, Message
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NUM_RESAMPLES = 2000
+FURTHER = 1.5
+"""Everyone goes on to so many times the budget, so that it shows when a rule needs more labels than random."""
 
 
 class Pair(NamedTuple):
@@ -178,16 +184,29 @@ def split(pool: Pool, seed: int, options: argparse.Namespace) -> Split:
     train = np.flatnonzero(~is_held_out)
     # The reduction sees no verdicts and no held-out pairs.
     reduction = principal(pool.rows[train], num_dims=options.dims, whiten=options.whiten)
-    said = pool.truth[train] * np.where(generator.random(len(train)) < options.noise, -1, 1)
-    tested = np.flatnonzero(is_held_out & (pool.truth != 0))
+    rows, truth, chances = reduction(pool.rows), pool.truth, np.full(len(pool.pairs), options.noise)
+    if options.rater == "linear":
+        truth, chances = linear_rater(rows, options.noise, generator)
+    said = truth * np.where(generator.random(len(truth)) < chances, -1, 1)
+    tested = np.flatnonzero(is_held_out & (truth != 0))
     return Split(
-        train=reduction(pool.rows[train]),
+        train=rows[train],
         clusters=cluster(pool.points[train], options.clusters, seed=seed),
-        targets=(said + 1) / 2,
-        held_out=reduction(pool.rows[tested]),
-        truth=pool.truth[tested],
+        targets=(said[train] + 1) / 2,
+        held_out=rows[tested],
+        truth=truth[tested],
         first_batch=generator.choice(len(train), size=options.batch, replace=False),
     )
+
+
+def linear_rater(rows: Floats, noise: float, generator: np.random.Generator) -> tuple[Ints, Floats]:
+    """Verdicts by a θ from N(0, I), and each one's chance to be turned round: σ(−abs(gap)), on average `noise`."""
+    gaps = rows @ generator.normal(size=rows.shape[1])
+    low, high = 1e-3, 1e5
+    for _ in range(100):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if sigmoid(-np.abs(middle * gaps)).mean() > noise else (low, middle)
+    return np.sign(gaps).astype(np.int64), sigmoid(-np.abs(low * gaps))
 
 
 def curve(world: Split, rule: Rule, seed: int, options: argparse.Namespace) -> list[float]:
@@ -197,7 +216,7 @@ def curve(world: Split, rule: Rule, seed: int, options: argparse.Namespace) -> l
     while True:
         head = fitted(world, labelled)
         found.append(accuracy(head, world))
-        if len(labelled) >= options.budget:
+        if len(labelled) >= FURTHER * options.budget:
             return found
         open_ = np.setdiff1d(np.arange(len(world.train)), labelled)
         pool = Candidates(
@@ -248,38 +267,45 @@ def labels_needed(mean_curve: Floats, numbers: Ints, target: float) -> float:
     return float(numbers[place - 1] + (target - low) / (high - low) * (numbers[place] - numbers[place - 1]))
 
 
-def label_ratio(curves: Floats, random: Floats, numbers: Ints) -> float:
-    """Labels the rule needs ÷ labels random needs, to the accuracy that random has in the end; of mean curves."""
-    target = float(rising(random.mean(0))[-1])
+def label_ratio(curves: Floats, random: Floats, numbers: Ints, budget: int) -> float:
+    """Labels the rule needs ÷ labels random needs, to the accuracy that random has after `budget`; of mean curves."""
+    target = float(rising(random.mean(0))[place_of(numbers, budget)])
     return labels_needed(curves.mean(0), numbers, target) / labels_needed(random.mean(0), numbers, target)
 
 
-def ratio_interval(curves: Floats, random: Floats, numbers: Ints) -> Interval:
+def place_of(numbers: Ints, budget: int) -> int:
+    """The first batch with which the budget is spent."""
+    return int(np.flatnonzero(numbers >= budget)[0])
+
+
+def ratio_interval(curves: Floats, random: Floats, numbers: Ints, budget: int) -> Interval:
     """The ratio with its bootstrap interval over seeds; a resample that never gets there counts as infinite."""
     generator = np.random.default_rng(0)
     draws = generator.integers(len(curves), size=(NUM_RESAMPLES, len(curves)))
-    ratios = np.sort([label_ratio(curves[draw], random[draw], numbers) for draw in draws])
+    ratios = np.sort([label_ratio(curves[draw], random[draw], numbers, budget) for draw in draws])
     low, high = ratios[int(0.025 * NUM_RESAMPLES)], ratios[int(0.975 * NUM_RESAMPLES) - 1]
-    return Interval(label_ratio(curves, random, numbers), float(low), float(high))
+    return Interval(label_ratio(curves, random, numbers, budget), float(low), float(high))
 
 
-def summary(curves: dict[Rule, Floats], numbers: Ints) -> dict[Rule, dict[str, Any]]:
-    random = curves["random"]
+def summary(curves: dict[Rule, Floats], numbers: Ints, budget: int) -> dict[Rule, dict[str, Any]]:
+    """Accuracy after each batch; differences from random up to and at the budget; the ratio of labels."""
+    random, last = curves["random"], place_of(numbers, budget)
+    upto = slice(0, last + 1)
     return {
         rule: {
             "accuracy": [mean_interval(column.tolist()) for column in found.T],
-            "mean_difference": mean_interval((found.mean(1) - random.mean(1)).tolist()),
-            "final_difference": mean_interval((found[:, -1] - random[:, -1]).tolist()),
-            "label_ratio": ratio_interval(found, random, numbers),
+            "mean_difference": mean_interval((found[:, upto].mean(1) - random[:, upto].mean(1)).tolist()),
+            "final_difference": mean_interval((found[:, last] - random[:, last]).tolist()),
+            "label_ratio": ratio_interval(found, random, numbers, budget),  # infinite: over FURTHER
         }
         for rule, found in curves.items()
     }
 
 
-def table(found: dict[Rule, dict[str, Any]], numbers: Ints) -> str:
-    shown = [place for place in (len(numbers) // 4, len(numbers) // 2, len(numbers) - 1) if place]
+def table(found: dict[Rule, dict[str, Any]], numbers: Ints, budget: int) -> str:
+    shown = sorted({place_of(numbers, round(budget * share)) for share in (0.25, 0.5, 1.0)})
     accuracies = [f"accuracy at {numbers[place]}, %" for place in shown]
-    header = ["rule", *accuracies, "less random's, mean of the curve", "at the end", "labels ÷ random's"]
+    header = ["rule", *accuracies, "less random's, mean up to the budget", "at the budget", "labels ÷ random's"]
     rows = []
     for rule, one in found.items():
         others = ["", "", "1"] if rule == "random" else [
@@ -298,21 +324,33 @@ def points(interval: Interval) -> str:
 
 
 def times(interval: Interval) -> str:
-    shown = ["not reached" if np.isinf(value) else f"{value:.2f}" for value in interval]
+    shown = [f"over {FURTHER}" if np.isinf(value) else f"{value:.2f}" for value in interval]
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def strict(value: Any) -> Any:
+    """As JSON knows it, which has no infinity."""
+    if isinstance(value, dict):
+        return {key: strict(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(each) for each in value]
+    return None if isinstance(value, float) and np.isinf(value) else value
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="starter-chat", help="whose hidden states are the features, and who answers")
     parser.add_argument("--data", help="file of comparisons, instead of sampled answers and the scripted rater")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--budget", type=int, default=320, help="labels in all")
+    parser.add_argument(
+        "--rater", choices=("scripted", "linear"), default="scripted", help="who judges sampled answers"
+    )
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--budget", type=int, default=320, help="labels of the comparison; all go on to 1.5 times it")
     parser.add_argument("--batch", type=int, default=20, help="labels between two fits, and in the first random batch")
     parser.add_argument("--random-frac", type=float, default=0.25)
     parser.add_argument("--noise", type=float, default=None, help="verdicts turned round: .16, and 0 with --data")
     parser.add_argument("--held-out-frac", type=float, default=0.25)
-    parser.add_argument("--pooling", choices=("mean", "last"), default="mean")
+    parser.add_argument("--pooling", choices=("last", "mean"), default="last")
     parser.add_argument("--dims", type=int, default=64)
     parser.add_argument("--whiten", action="store_true")
     parser.add_argument("--clusters", type=int, default=8)
@@ -342,11 +380,11 @@ def main() -> None:
             advance(1)
     curves = {rule: np.array(each) for rule, each in found.items()}
     numbers = np.array([options.batch * (place + 1) for place in range(curves["random"].shape[1])])
-    told = summary(curves, numbers)
+    told = summary(curves, numbers, options.budget)
     ties = float((pool.truth == 0).mean())
     print(f"{len(pool.pairs)} comparisons of {len(np.unique(pool.prompts))} prompts, {100 * ties:.1f} % ties; "
           f"{options.seeds} seeds, batches of {options.batch}, noise {options.noise:g}")  # fmt: skip
-    print(table(told, numbers))
+    print(table(told, numbers, options.budget))
     if options.out:
         setting = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
         result = {
@@ -354,7 +392,7 @@ def main() -> None:
             "num_pairs": len(pool.pairs), "num_labels": numbers.tolist(), "summary": told,
             "curves": {rule: each.tolist() for rule, each in curves.items()},
         }  # fmt: skip
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(strict(result)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

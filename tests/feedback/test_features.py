@@ -122,6 +122,17 @@ def test_states_are_computed_once_and_kept(workspace: Path, monkeypatch: pytest.
     assert len(computed) == 2
 
 
+def test_equal_answers_to_a_prompt_are_read_once(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = asked("Where is it?", x="In Paris.", y="In Rome.", z="In Paris.")
+    rows: list[Any] = []
+    real = features.pack
+    monkeypatch.setattr(features, "pack", lambda row, **more: rows.append(row) or real(row, **more))
+    found = compute_states(loaded(workspace), [alike])
+    assert [len(tree.branches) for row in rows for tree in row] == [2]
+    assert np.array_equal(found["x"], found["z"])
+    assert not np.allclose(found["x"], found["y"], atol=1e-2)
+
+
 def test_a_model_trained_again_under_its_name_is_read_again(workspace: Path) -> None:
     before = answer_states("rm0", ASKED, workspace=workspace, quiet=True)
     changed = loaded(workspace)

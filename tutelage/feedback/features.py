@@ -88,7 +88,7 @@ def compute_states(
     engine = TreeEngine(loaded.model.requires_grad_(False).eval())
     context = getattr(loaded.model.config, "max_position_embeddings", None) or max_tokens
     trees: list[Tree] = []
-    names: dict[int, list[str]] = {}
+    names: dict[int, list[list[str]]] = {}
     for one in asked:
         tree, readable = _tree(loaded, one, min(max_tokens, context))
         if tree is not None:
@@ -99,7 +99,8 @@ def compute_states(
         for row in split_by_budget(trees, engine.row_tokens):
             batch = pack(row, multiple=ROW_MULTIPLE).to(next(engine.model.parameters()).device)
             states = _pooled(engine, batch, pooling).float().cpu().numpy()
-            found |= zip((name for tree in row for name in names[id(tree)]), states, strict=True)
+            branches = (same for tree in row for same in names[id(tree)])
+            found |= {name: state for same, state in zip(branches, states, strict=True) for name in same}
             advance(len(row))
     return found
 
@@ -113,11 +114,15 @@ def _pooled(engine: TreeEngine, batch: TreeBatch, pooling: Pooling) -> torch.Ten
     return sums / torch.bincount(index, minlength=batch.num_sequences)[:, None]
 
 
-def _tree(loaded: Loaded, one: Asked, limit: int) -> tuple[Tree | None, list[str]]:
-    """The readable answers of a prompt as one tree, and their ids."""
-    branches: dict[str, Tokens] = {}
-    trunk: tuple[int, ...] = ()
+def _tree(loaded: Loaded, one: Asked, limit: int) -> tuple[Tree | None, list[list[str]]]:
+    """The readable answers of a prompt as one tree, and the ids behind each branch: equal answers are read once."""
+    same: dict[tuple[Message, ...], list[str]] = {}
     for name, answer in one.answers.items():
+        same.setdefault(answer, []).append(name)
+    names: list[list[str]] = []
+    branches: list[Tokens] = []
+    trunk: tuple[int, ...] = ()
+    for answer, ids in same.items():
         try:
             trunk, (rendered,) = render_answers(
                 loaded.tokenizer, one.messages, (answer,), end_of_turn_id(loaded.tokenizer)
@@ -125,10 +130,9 @@ def _tree(loaded: Loaded, one: Asked, limit: int) -> tuple[Tree | None, list[str
         except DataError:  # a control token: no reward model can be trained on it either
             continue
         if len(trunk) + len(rendered.ids) <= limit:
-            branches[name] = Tokens.completion(rendered.ids)
-    if not branches:
-        return None, []
-    return Tree(Tokens.prompt(trunk), tuple(branches.values())), list(branches)
+            names.append(ids)
+            branches.append(Tokens.completion(rendered.ids))
+    return (Tree(Tokens.prompt(trunk), tuple(branches)), names) if branches else (None, [])
 
 
 def _lacking(one: Asked, known: Iterable[str]) -> Asked:

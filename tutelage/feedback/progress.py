@@ -86,7 +86,7 @@ def progress(connection: Connection, person: Person, project: Project) -> Progre
         project.name, project.state, num_items, *wanted,
         num_labels=sum(sum(each.values()) for each in counts.values()), num_skipped=sum(skipped.values()),
         num_adjudicated=_num_adjudicated(connection, project), median_seconds=_median(recent),
-        agreement=tuple(view.agreement()), with_self=view.with_self(), gold=view.gold(),
+        agreement=tuple(view.agreement()), with_self=view.with_self(recent), gold=view.gold(recent),
         by_guideline=_summed(counts.values()),
         raters=tuple(view.line(each, names[each], counts.get(each, {}), skipped.get(each, 0)) for each in shown),
     )  # fmt: skip
@@ -99,7 +99,9 @@ class _View:
         self.project, self.labels, self.known = project, labels, known
         self.first: dict[str, dict[str, Row[Any]]] = defaultdict(dict)
         """By item and person, the label of the first time."""
+        self.by_person: dict[str, list[Row[Any]]] = defaultdict(list)
         for label in labels:
+            self.by_person[label.person_id].append(label)
             if label.round == 0:
                 self.first[label.item_id][label.person_id] = label
 
@@ -109,31 +111,30 @@ class _View:
 
     def with_others(self, person_id: str) -> Share | None:
         groups = []
-        for item, by in self.first.items():
-            if person_id in by and item not in self.known:
-                mine = by[person_id].value
-                others = [same(self.project.kind, mine, each.value) for who, each in by.items() if who != person_id]
-                groups.append(_given(others))
+        for mine in self.by_person[person_id]:
+            if mine.round == 0 and mine.item_id not in self.known:
+                others = [each for who, each in self.first[mine.item_id].items() if who != person_id]
+                groups.append(_given(same(self.project.kind, mine.value, each.value) for each in others))
         return credit_share(groups)
 
-    def with_self(self, person_id: str | None = None) -> Share | None:
-        again = [each for each in self.labels if each.round > 0 and person_id in (None, each.person_id)]
+    def with_self(self, labels: Sequence[Row[Any]]) -> Share | None:
+        again = [each for each in labels if each.round > 0 and each.item_id not in self.known]
         firsts = [(self.first[each.item_id].get(each.person_id), each) for each in again]
         return credit_share([_given([same(self.project.kind, a.value, b.value)]) for a, b in firsts if a is not None])
 
-    def gold(self, person_id: str | None = None) -> Share | None:
-        return credit_share([
-            _given([right(self.project.kind, each.value, self.known[each.item_id], self.project.attributes)])
-            for each in self.labels
-            if each.item_id in self.known and person_id in (None, each.person_id)
-        ])  # fmt: skip
+    def gold(self, labels: Sequence[Row[Any]]) -> Share | None:
+        tested = [each for each in labels if each.item_id in self.known]
+        kind, attributes = self.project.kind, self.project.attributes
+        return credit_share(
+            [_given([right(kind, each.value, self.known[each.item_id], attributes)]) for each in tested]
+        )
 
     def line(self, person_id: str, name: str, by_guideline: Mapping[str, int], num_skipped: int) -> RaterLine:
-        mine = [each for each in self.labels if each.person_id == person_id]
+        mine = self.by_person[person_id]
         return RaterLine(
             person_id, name, sum(by_guideline.values()), num_skipped,
             sum(not is_opinion(each.value) for each in mine), _median(mine), self.with_others(person_id),
-            self.with_self(person_id), self.gold(person_id), dict(sorted(by_guideline.items())),
+            self.with_self(mine), self.gold(mine), dict(sorted(by_guideline.items())),
         )  # fmt: skip
 
 

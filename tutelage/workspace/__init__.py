@@ -21,6 +21,7 @@ GROUPS: tuple[str, ...] = (
     "label",
     "pairs",
     "datasets",
+    "studio",
 )
 
 

@@ -6,8 +6,9 @@ it. Leaves out: the API itself (`tutelage.api`), and encryption, which is a prox
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cyclopts import App
 
@@ -55,25 +56,43 @@ def server(
     workspace
         Folder that holds the record.
     """
+    serve(Serving(host, port, workers, allow_remote, name, log), workspace)
+    return 0
+
+
+class Serving(NamedTuple):
+    """How to serve; the fields are the options of the verbs."""
+
+    host: str
+    port: int
+    workers: int
+    allow_remote: bool
+    name: tuple[str, ...]
+    log: bool
+
+
+def serve(how: Serving, workspace: Path, *, pages: bool = False, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until stopped; `ready` is told the address (with an invitation in it for an owner without a password)."""
     import os
 
     import uvicorn
 
-    from tutelage.api.serve import HOSTS
-    from tutelage.api.serve import WORKSPACE as SERVED
+    from tutelage.studio.serve import HOSTS, PAGES
+    from tutelage.studio.serve import WORKSPACE as SERVED
 
-    hosts = _hosts(host, name, allow_remote)
-    port = _free_port(host, port)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    _greet(workspace, address)
-    os.environ |= {SERVED: str(workspace.absolute()), HOSTS: ",".join(hosts)}
+    hosts = _hosts(how.host, how.name, how.allow_remote)
+    port = _free_port(how.host, how.port)
+    address = f"http://{f'[{how.host}]' if ':' in how.host else how.host}:{port}"
+    entrance = _greet(workspace, address, pages)
+    if ready is not None:
+        ready(entrance)
+    os.environ |= {SERVED: str(workspace.absolute()), HOSTS: ",".join(hosts), PAGES: "1" if pages else ""}
     uvicorn.run(
-        "tutelage.api.serve:from_environment", factory=True, host=host, port=port, workers=_checked(workers),
-        log_level="info" if log else "warning", access_log=log, server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
+        "tutelage.studio.serve:from_environment", factory=True, host=how.host, port=port,
+        workers=_checked(how.workers), log_level="info" if how.log else "warning", access_log=how.log,
+        server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
-    return 0
 
 
 def _checked(workers: int) -> int:
@@ -127,16 +146,25 @@ def _free_port(host: str, port: int) -> int:
         raise ConfigError(f"cannot listen at {host} port {port}: {error.strerror or error}; choose another") from error
 
 
-def _greet(workspace: Path, address: str) -> None:
+def _greet(workspace: Path, address: str, pages: bool) -> str:
+    """Say where it is served, and how an owner without a password comes in; gives the address to open."""
     from tutelage.store.database import open_store
 
     with open_store(workspace) as store:
         welcome = _first_invitation(store)
-    print(f"serving {workspace} at {address} (its addresses: {address}/docs)", flush=True)
-    if welcome is not None:
-        name, token = welcome
-        how = "set one by `tutelage people password`, or once, within a day, with this invitation"
-        print(f"{name} has no password yet; {how}:\n{token}", flush=True)
+    if not pages:
+        print(f"serving {workspace} at {address} (its addresses: {address}/docs)", flush=True)
+    else:
+        print(f"the studio of {workspace} is at {address}; Ctrl-C stops it", flush=True)
+    if welcome is None:
+        return address
+    name, token = welcome
+    if pages:
+        print(f"{name} has no password yet; set one, once, within a day, at {address}/join#{token}", flush=True)
+        return f"{address}/join#{token}"
+    how = "set one by `tutelage people password`, or once, within a day, with this invitation"
+    print(f"{name} has no password yet; {how}:\n{token}", flush=True)
+    return address
 
 
 def _first_invitation(store: Store) -> tuple[str, str] | None:

@@ -22,7 +22,7 @@ from tutelage.stats.agreement import Share, credit_share
 from tutelage.store import people, schema
 from tutelage.store.people import Person
 
-WINDOW = 20_000
+WINDOW = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,10 @@ def _alpha(found: _Coincidences, totals: Floats, weight: Floats, scale: Floats, 
 
 
 def raw_agreement(
-    units: Sequence[Sequence[Hashable]], *, clusters: Sequence[Hashable] | None = None, num_resamples: int = 2_000
+    units: Sequence[Sequence[Hashable]],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> Share | None:
     """How often two raters of one unit gave the same value, over all pairs of raters; None where there are no pairs.
 
@@ -162,7 +165,7 @@ def raw_agreement(
     return Share(weighted_share(list(groups.values()), num_resamples=num_resamples), num_units, num_pairs)
 
 
-def credit_share(groups: Sequence[Sequence[float]], *, num_resamples: int = 1_000) -> Share | None:
+def credit_share(groups: Sequence[Sequence[float]], *, num_resamples: int = 500) -> Share | None:
     """Mean of credits between 0 and 1, those of one item together; None where there are none.
 
     Wilson's interval where each item has one credit, else a bootstrap by item.

@@ -96,8 +96,8 @@ def create(
     people.require(person, "reviewer")
     project = Project(
         new_id(), name, known_kind(kind), storable(question, "question") or QUESTIONS[kind],
-        _attributes(kind, attributes), _reasons(reasons), overlap, float(gold_frac), float(repeat_frac), lease_seconds, tuple(models),
-        dict(sampling or {}), created_ms=now_ms(),
+        _attributes(kind, attributes), _reasons(reasons), overlap, float(gold_frac), float(repeat_frac),
+        lease_seconds, tuple(models), dict(sampling or {}), created_ms=now_ms(),
     )  # fmt: skip
     _check(project)
     take_turn(connection, "project name", name)

@@ -36,7 +36,7 @@ CHUNK = 2**20
 LEVEL = 3
 """Of compression: nearly as small as the default, in a third of its time."""
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
 """What the library raises at an archive that is cut, flipped, encrypted or of no kind it knows."""
 
 

@@ -13,7 +13,7 @@ from record import ADA, BO, CY, DEE
 from sqlalchemy import Connection, func, insert, select, update
 
 from tutelage.errors import ConflictError, NotAllowedError, NotFoundError
-from tutelage.models.folder import write_origin
+from tutelage.models.folder import ORIGIN_FILE, write_origin
 from tutelage.store import contents, lineage, pairs, schema
 from tutelage.store.database import Store
 from tutelage.store.labels import NewLabel, add_label
@@ -94,7 +94,8 @@ def made(store: Store, name: str, method: str, *inputs: Mapping[str, Any], at: i
     folder = store.workspace / "models" / name
     folder.mkdir(parents=True, exist_ok=True)
     origin = {"kind": "trained", "run": name, "method": method, "steps": 5, "tokens": 700, "inputs": list(inputs)}
-    write_origin(folder, origin | {"options": {}, "made_ms": 1_760_000_000_000 + at} | more)
+    write_origin(folder, origin | {"options": {}} | more)
+    os.utime(folder / ORIGIN_FILE, ns=(0, (1_760_000_000_000 + at) * 1_000_000))
 
 
 def of(role: str, name: str, snapshot: str = "") -> dict[str, str]:
@@ -178,7 +179,7 @@ def test_without_a_record_the_files_are_read(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
     data = {"role": "data", "name": "pairs.jsonl", "content_hash": "f" * 64}
-    write_origin(folder, {"method": "sft", "inputs": [of("base", "starter-base"), data], "options": {}, "made_ms": 7})
+    write_origin(folder, {"method": "sft", "inputs": [of("base", "starter-base"), data], "options": {}})
     (tmp_path / "models" / "next").mkdir()
     write_origin(tmp_path / "models" / "next", {"method": "dpo", "inputs": [of("base", "mine")]})
     found = lineage.ancestors_from_files(tmp_path, "next")
@@ -199,7 +200,7 @@ def test_an_origin_file_of_before_lists_what_the_run_lets_know(store: Store) -> 
     write_origin(folder, {"kind": "trained", "run": "old", "method": "ppo", "base": "b", "data": "p.jsonl"})
     config = {"reward": ["0.5*rm + -1*length:9"], "ref_model": "r", "critic": None, "ptx_data": "starter"}
     (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    os.utime(folder, (1000, 1000))
+    os.utime(folder / ORIGIN_FILE, (1000, 1000))
     with store.write() as connection:
         lineage.register(connection, store.workspace, "old")
         found = lineage.ancestors(connection, "old")

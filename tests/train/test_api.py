@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,12 +66,11 @@ def test_a_list_of_dicts_becomes_a_model(tmp_path: Path, tiny_llama: Path) -> No
     assert (run.config["method"], run.config["batch_size"], run.config["lora.rank"]) == ("sft", 4, 0)
     assert run.config["learning_rate"] == 2e-5  # the method's own
     origin = json.loads((run.model_path / "tutelage_origin.json").read_text())
-    assert abs(origin.pop("made_ms") / 1000 - time.time()) < 600
     assert origin == {
         "kind": "trained", "run": "tiny-llama-sft", "method": "sft", "base": str(tiny_llama), "data": "in memory",
         "steps": 2, "tokens": run.metrics[-1]["num_tokens"], "data_sha256": run.config["data_sha256"],
         "inputs": [{"role": "base", "name": str(tiny_llama)}, {"role": "data", "name": "in memory"}],
-        "options": {"batch_size": 4, "epochs": 1, "num_samples": 0, "precision": "fp32"},
+        "options": {"batch_size": 4, "epochs": 1, "precision": "fp32"},
     }  # fmt: skip
     answer = load_model("tiny-llama-sft", workspace=workspace).model(torch.tensor([[1, 2]])).logits
     assert answer.shape == (1, 2, 296)

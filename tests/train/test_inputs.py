@@ -127,7 +127,7 @@ def test_distill_names_its_teacher(world: Path) -> None:
         model("base", "policy"), model("teacher", "teacher"), file("prompts", "prompts.jsonl"),
     ]  # fmt: skip
     assert origin["options"] == {
-        "num_samples": 0, "precision": "fp32", "max_steps": 1, "max_new_tokens": 4, "prompts_per_step": 2,
+        "precision": "fp32", "max_steps": 1, "max_new_tokens": 4, "prompts_per_step": 2,
         "learning_rate": 1e-4,
     }  # fmt: skip
     assert (origin["kind"], origin["method"], origin["base"]) == ("trained", "distill", "policy")
@@ -159,7 +159,8 @@ def test_an_ensemble_names_its_members(world: Path) -> None:
 def test_options_are_told_where_they_differ() -> None:
     method = find_method("grpo")(group_size=4, prompts_per_step=2, reward=("rm",), prompts="p.jsonl")
     config = build_config({
-        "model": "m", "out": "o", "data": "p.jsonl", "epochs": 1, "save_every": 20, "batch_size": 2,
+        "model": "m", "out": "o", "data": "p.jsonl", "epochs": 1, "save_every": 5, "batch_size": 2,
+        "num_samples": 0, "keep_last": 1,
         "lora": {"rank": 8}, "seed": 3,
     })  # fmt: skip
     assert options_of_run(config, method) == {

@@ -203,6 +203,9 @@ def test_models_made_before_the_record_are_found(store: Store, say: Callable[...
     assert "from starter-base" in text
     assert "[red]pairs" in text
     assert "\x1b" not in text
+    (store.workspace / "models" / "bad").mkdir()
+    (store.workspace / "models" / "bad" / "tutelage_origin.json").write_text("{", encoding="utf-8")
+    assert json.loads(say("lineage", "old", "--json", *where))["method"] == "sft"  # the complaint goes elsewhere
     assert "read the origin files of 1 model" in say("lineage", "--rescan", *where)
 
 

@@ -112,7 +112,7 @@ def _in_files(workspace: Path, name: str) -> _Known | None:
         return None
     origin = read_origin(folder)
     run = str(origin.get("run") or "")
-    made = _made(name, str(origin.get("method") or ""), run, made_ms(folder, origin), origin)
+    made = _made(name, str(origin.get("method") or ""), run, made_ms(folder), origin)
     return _Known(made, inputs_of(workspace, run, origin))
 
 

@@ -73,7 +73,7 @@ def register(connection: Connection, workspace: Path, name: str) -> str:
     run = str(origin.get("run") or (name if (workspace / "runs" / name).is_dir() else ""))
     values = {
         "method": str(origin.get("method") or ""), "run": run, "origin": origin,
-        "created_ms": made_ms(folder, origin),
+        "created_ms": made_ms(folder),
     }  # fmt: skip
     model_id = _upsert(connection, name, values)
     table = schema.model_inputs
@@ -137,11 +137,8 @@ def unknown_models(connection: Connection, workspace: Path) -> list[str]:
     for folder in sorted((workspace / "models").glob("*/")):
         if folder.name.startswith("."):
             continue
-        try:
-            if known.get(folder.name) != made_ms(folder, read_origin(folder)):
-                found.append(folder.name)
-        except ModelError:
-            continue
+        if known.get(folder.name) != made_ms(folder):
+            found.append(folder.name)
     return found
 
 

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.models.ensemble import is_plain_name
+from tutelage.models.folder import ORIGIN_FILE
 
 
-def made_ms(folder: Path, origin: Mapping[str, Any]) -> int:
-    """When a model was made, as its origin file says or else the folder's date."""
-    said = origin.get("made_ms")
-    return said if isinstance(said, int) else int(folder.stat().st_mtime * 1000)
+def made_ms(folder: Path) -> int:
+    """When a model was made: the date of its origin file, which is written last.
+
+    It does not stand in the file, since a run that was resumed ends with the same bytes as one that was not.
+    """
+    file = folder / ORIGIN_FILE
+    return (file if file.is_file() else folder).stat().st_mtime_ns // 1_000_000
 
 
 def inputs_of(workspace: Path, run: str, origin: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -323,7 +322,7 @@ def _save(
     origin = {
         "kind": "trained", "run": config.out, "method": method_name, "base": config.model, "data": config.data,
         "steps": loop.state.step, "tokens": loop.state.num_tokens, "data_sha256": loop.dataset.fingerprint,
-        "inputs": inputs, "options": options_of_run(config, loop.method), "made_ms": time.time_ns() // 1_000_000,
+        "inputs": inputs, "options": options_of_run(config, loop.method),
     }  # fmt: skip
     model = loop.engine.model
     save_model(model, tokenizer, model_path, origin=origin, **_saved_as(config, model))

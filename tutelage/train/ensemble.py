@@ -8,7 +8,6 @@ Source: Coste et al. 2023, https://arxiv.org/abs/2310.02743.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +58,7 @@ def _origin(method_name: str, config: TrainConfig, method: Any, runs: list[Run])
     members = [{"role": "member", "name": run.name} for run in runs]
     return {
         "kind": "ensemble", "method": method_name, "base": config.model, "data": config.data,
-        "inputs": members, "options": options_of_run(config, method), "made_ms": time.time_ns() // 1_000_000,
+        "inputs": members, "options": options_of_run(config, method),
     }  # fmt: skip
 
 

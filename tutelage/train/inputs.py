@@ -21,8 +21,10 @@ from tutelage.store.sources import resolve
 from tutelage.train.config import TrainConfig, flatten
 
 Input = dict[str, Any]
-NOT_TOLD = {"model", "out", "data", "workspace", "resume", "tracker", "prompts", "teacher", "ptx_data", "val_data"}
-"""Options that say where things are; the inputs tell what they name."""
+NAMED = {"model", "out", "data", "prompts", "teacher", "ptx_data", "val_data"}
+"""Options that say what to read; the inputs tell of them."""
+WITHOUT_EFFECT = {"workspace", "resume", "tracker", "save_every", "keep_last", "num_samples", "sample_tokens"}
+"""Options that change no weight, so that a resumed run may have others."""
 
 
 def inputs_of(config: TrainConfig, method: Any, *, in_memory: bool = False) -> list[Input]:
@@ -35,13 +37,13 @@ def inputs_of(config: TrainConfig, method: Any, *, in_memory: bool = False) -> l
 
 
 def options_of_run(config: TrainConfig, method: Any) -> dict[str, Any]:
-    """The options of a run that differ from their defaults, those of the method included."""
+    """The options that made the weights and differ from their defaults, those of the method included."""
     given = flatten(config) | flatten(method)
     usual = _defaults(config) | _defaults(method)
-    usual |= {"epochs": method.epochs, "save_every": method.save_every}
+    usual["epochs"] = method.epochs
     if method.online:
         usual["batch_size"] = method.prompts_per_step  # the same number under its other name
-    return {key: value for key, value in given.items() if key not in NOT_TOLD and value != usual.get(key)}
+    return {key: value for key, value in given.items() if key not in NAMED | WITHOUT_EFFECT and value != usual.get(key)}
 
 
 def _defaults(options: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ Leaves out: finding it out (`tutelage.store.lineage`) and drawing it (`tutelage.
 from __future__ import annotations
 
 import json as json_module
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _index(store: Store, *, everything: bool, quiet: bool) -> None:
                 return
     done, unreadable = store.run(lambda connection: read_all(connection, store.workspace))
     for problem in unreadable:
-        print(f"left out: {problem}")
+        print(f"left out: {problem}", file=sys.stderr)
     if everything and not quiet:
         from tutelage.workspace.lineage_tree import number_of
 

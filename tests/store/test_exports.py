@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tutelage.store.exports import Filters, find_wanted, records
 from tutelage.store.import_rows import ImportOptions
 from tutelage.store.imports import import_file
 from tutelage.store.labels import NewLabel, add_label
-from tutelage.store.pairs import NewPair, accept, add_pairs, edit, withdraw
+from tutelage.store.pairs import NewPair, accept, add_pairs, draft, edit, withdraw
 from tutelage.store.schema import new_id, now_ms
 from tutelage.types import Message
 
@@ -69,6 +70,7 @@ def labels_in(store: Store, kind: str) -> None:
     project_id = project(store, kind)
     with store.write() as connection:
         for at, value in enumerate(VALUES[kind]):
+            time.sleep(0.002)  # ids drawn within a millisecond are in no order
             prompt = add_prompt(connection, [SYSTEM, Message("user", f"Question {at}?")], reference="It is so.")
             answers = [
                 add_answer(
@@ -147,6 +149,19 @@ def test_labels_come_back_as_they_were(
     assert [without(each, *own) for each in after] == [without(each, *own) for each in before]
     assert (before[0]["rater"], before[0]["displayed"]) == ("cy", list(range(NUM_ANSWERS[kind]))[::-1])
     assert [answer["author"] for answer in before[0].get("completions", [])][1:2] == ["dee"][: NUM_ANSWERS[kind] - 1]
+
+
+def test_a_draft_without_its_answer_comes_back_and_has_no_place_elsewhere(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    with store.write() as connection:
+        draft(connection, CY, [ASKED])
+    written(store, "pairs", tmp_path / "p.jsonl")
+    assert import_file(other, BO, tmp_path / "p.jsonl").num_added == 1
+    assert [(each["state"], len(each["messages"])) for each in all_records(other, "pairs")] == [("draft", 1)]
+    for format in ("trl", "trl-prompt-completion", "sharegpt", "alpaca", "label-studio", "argilla"):
+        report = written(store, "pairs", tmp_path / format, format)
+        assert dict(report.without_place) == {"a draft without its answer": 1}
 
 
 def test_prompts_come_back_as_they_were(store: Store, other: Store, tmp_path: Path) -> None:
@@ -300,6 +315,18 @@ def test_corrected_and_withdrawn_work_stays_out(store: Store, tmp_path: Path) ->
     with store.write() as connection:
         connection.execute(update(schema.people).where(schema.people.c.id == CY.id).values(withdrawn_ms=1))
     assert all_records(store, "labels:thumbs") == []
+
+
+def test_work_that_somebody_who_left_had_a_part_in_stays_out(store: Store) -> None:
+    first, second, _ = pairs_in(store)
+    labels_in(store, "comparison")  # the second answer of each is dee's
+    assert len(all_records(store, "labels:comparison")) == 4
+    with store.write() as connection:
+        gone = schema.people.c.id.in_([BO.id, DEE.id])
+        connection.execute(update(schema.people).where(gone).values(withdrawn_ms=1))
+    assert all_records(store, "labels:comparison") == []
+    assert [each["id"] for each in all_records(store, "pairs")] == [first]  # bo edited the second
+    assert second != first
 
 
 def test_a_snapshot_is_written_as_it_was(store: Store, tmp_path: Path) -> None:

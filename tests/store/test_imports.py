@@ -98,11 +98,12 @@ def test_labels_share_an_item_and_count_in_its_order(any_store: Store, tmp_path:
         turned | {"winner": "a", "rater": "mo"},
         turned | {"winner": "both bad"},
         COMPARISON,
+        turned | {"winner": "b"},
     ]
     report = import_file(any_store, BO, write(tmp_path, records), ImportOptions(project="fruit"))
-    assert (numbers(report), report.project) == ((5, 5, 0, 0), "fruit")
+    assert (numbers(report), report.project) == ((6, 6, 0, 0), "fruit")
     (item,) = rows(any_store, schema.items)
-    assert (item["state"], item["num_done"], item["num_wanted"]) == ("done", 4, 4)
+    assert (item["state"], item["num_done"], item["num_wanted"]) == ("done", 5, 5)
     labels = sorted(rows(any_store, schema.labels), key=lambda row: row["id"])
     assert [row["value"] for row in labels] == [
         {"outcome": "first", "strength": 3},
@@ -110,11 +111,13 @@ def test_labels_share_an_item_and_count_in_its_order(any_store: Store, tmp_path:
         {"outcome": "second", "strength": 3},
         {"outcome": "both_bad"},
         {"outcome": "first", "strength": 3},
+        {"outcome": "first", "strength": 3},
     ]
-    assert [row["round"] for row in labels] == [0, 0, 0, 0, 1]
+    assert [row["round"] for row in labels] == [0, 0, 0, 0, 1, 0]  # a repeat, and somebody unknown
     assert {tuple(row["answer_ids"]) for row in labels} == {tuple(item["answer_ids"])}
     names = {row["id"]: row["name"] for row in rows(any_store, schema.people)}
-    assert [names[row["person_id"]] for row in labels] == ["kim", "lee", "mo", "unknown rater of work.jsonl", "kim"]
+    unknown = "unknown rater of work.jsonl"
+    assert [names[row["person_id"]] for row in labels] == ["kim", "lee", "mo", unknown, "kim", unknown]
     (project,) = rows(any_store, schema.projects)
     assert (project["name"], project["kind"], project["created_by"]) == ("fruit", "comparison", BO.id)
 

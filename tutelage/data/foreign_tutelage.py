@@ -19,15 +19,19 @@ from tutelage.data.foreign import (
     IncomingAnswer,
     IncomingKind,
     IncomingLabel,
+    IncomingPair,
     IncomingPrompt,
     LeftOut,
     Place,
 )
 from tutelage.data.raw import Problem, RawFile, type_name
 from tutelage.data.record import from_json
+from tutelage.types import ROLES, Message
 
 MARK = "tutelage"
 VERSION = 1
+UNFINISHED = ("draft", "returned")
+"""States of a pair in which its answer may be missing."""
 
 
 def is_own(record: Any) -> bool:
@@ -115,13 +119,27 @@ class _Fields:
 
 
 def _pair(place: Place, fields: _Fields) -> Incoming:
-    found = place.conversation(fields.items("messages"), fields.mapping("meta"), fields.text("author"))
+    found: IncomingPair | LeftOut
+    if fields.text("state") in UNFINISHED:
+        found = IncomingPair(_turns(fields), place.source, fields.mapping("meta"), fields.text("author"))
+    else:
+        found = place.conversation(fields.items("messages"), fields.mapping("meta"), fields.text("author"))
     if isinstance(found, LeftOut):
         return found
     return replace(
         found, licence=fields.text("licence"), tags=fields.texts("tags"), state=fields.text("state"),
         origin=fields.text("source"),
     )  # fmt: skip
+
+
+def _turns(fields: _Fields) -> tuple[Message, ...]:
+    """The turns of a pair that its author is still at; the store checks what they must be."""
+    turns = []
+    for at, item in enumerate(fields.items("messages")):
+        if not isinstance(item, Mapping) or item.get("role") not in ROLES or not isinstance(item.get("content"), str):
+            raise _Wrong(f"messages[{at}]", f"expected a role ({', '.join(ROLES)}) and content")
+        turns.append(Message(item["role"], item["content"]))
+    return tuple(turns)
 
 
 def _prompt(place: Place, fields: _Fields) -> Incoming:

@@ -48,7 +48,21 @@ def layout_of(format: str, kind: str) -> Layout:
     containers: Mapping[str, Any] = {
         "label-studio": "array", "argilla": "array", "csv": "csv", "parquet": "parquet",
     }  # fmt: skip
+    if kind == "pairs" and shape is not _own:
+        shape = _answered(shape)
     return Layout(containers.get(format, "lines"), shape)
+
+
+def _answered(shape: Callable[[Line], Iterator[Line]]) -> Callable[[Line], Iterator[Line]]:
+    """The shape of pairs, for those that have their answer: a draft may wait for it."""
+
+    def shaped(pair: Line) -> Iterator[Line]:
+        last = pair["messages"][-1] if pair["messages"] else {}
+        if last.get("role") != "assistant" or not last["content"].strip():
+            raise NoPlace("a draft without its answer")
+        return shape(pair)
+
+    return shaped
 
 
 def _own(record: Line) -> Iterator[Line]:

@@ -204,7 +204,7 @@ def _write(
     rows, done = [], dict[str, int]()
     for (key, each), place, id in zip(new, placed, ordered_ids(len(new)), strict=True):
         person = people[each.rater]
-        round = run.rounds.get((place.item_id, person), 0)
+        round = run.rounds.get((place.item_id, person), 0) if each.rater else 0  # nobody knows whether it is a repeat
         run.rounds[place.item_id, person] = round + 1
         done[place.item_id] = done.get(place.item_id, 0) + (round == 0)
         rows.append(_row(run, target, key, each, place) | {"id": id, "person_id": person, "round": round})

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from tutelage.data.foreign import IncomingPair
+from tutelage.data.foreign_tutelage import UNFINISHED
 from tutelage.errors import DataError
 from tutelage.store import schema
 from tutelage.store.contents import as_json, content_hash
@@ -75,11 +76,11 @@ def add_pairs(connection: Connection, run: Run, incoming: Sequence[IncomingPair]
 
 
 def _checked(run: Run, pair: IncomingPair) -> _Checked:
-    messages = check_messages(pair.messages, complete=True)
+    state = run.options.state or pair.state or "submitted"
+    messages = check_messages(pair.messages, complete=state not in UNFINISHED)
     source, licence = run.source_of(pair, pair.origin), run.options.licence or pair.licence
     check_origin(source, licence)
     check_storable(dict(pair.meta), "meta")
-    state = run.options.state or pair.state or "submitted"
     if state not in STATES:
         raise DataError(f"'{state}' is none of {', '.join(STATES)}", field="state")
     tags = check_tags((*run.options.tags, *pair.tags))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WORKSPACE = Path("workspace")
 MAX_SHOWN = 20
 """Things left out that are shown at once; `tutelage imports ID` shows them all."""
-SHORT_ID = 16
+SHORT_ID = 14
 """Digits of an import's id that a list shows: the time and a little more."""
 ImportFormat = Literal["plain", "tutelage", "label-studio", "argilla", "open-assistant"]
 ExportFormat = Literal[
@@ -243,17 +243,20 @@ def _show_one(row: dict[str, Any]) -> None:
 
 
 def _show_many(rows: Sequence[dict[str, Any]]) -> None:
-    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from tutelage.evaluate.markdown import clean_text
 
-    table = Table("id", "when", "file", "read", "added", "left out", "by", title="Imports", box=box.SIMPLE)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("id", "when"):
+        table.add_column(name, no_wrap=True)
+    for name in ("file", "read", "added", "left out", "by"):
+        table.add_column(name, overflow="fold")
     for row in rows:
         numbers = [f"{row[name]:,}" for name in ("num_read", "num_added", "num_left_out")]
-        when = _moment(row["at_ms"]) + ("" if row["finished_ms"] else " (interrupted)")
+        when = _moment(row["at_ms"]) + ("" if row["finished_ms"] else "…")
         file, person = (escape(clean_text(row[name])) for name in ("file", "person"))
         table.add_row(row["id"][:SHORT_ID], when, file, *numbers, person)
     Console().print(table)

@@ -58,6 +58,8 @@ bench: install peers
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/rl.py --model starter-chat
 	$(BIN)/python benchmarks/rl.py --model starter-chat --kl-coef 0.04
+	$(BIN)/python benchmarks/label_efficiency.py
+	$(BIN)/python benchmarks/label_efficiency.py --rater linear
 
 clean:
 	rm -rf $(VENV) .venv-peers .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError, DataError, TrainingError
-from tutelage.train.run_folder import RunFolder, strict_json, write_durably
+from tutelage.train.run_folder import RunFolder, is_locked, strict_json, trainer_of, write_durably
 
 
 def strictly(text: bytes) -> Any:
@@ -252,3 +253,36 @@ def test_twice_in_one_process_is_refused_too(tmp_path: Path) -> None:
         RunFolder.resume(tmp_path / "run")
     with RunFolder.resume(tmp_path / "run") as run:
         run.append_metrics({"step": 1})
+
+
+def test_one_can_see_who_trains_into_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    assert not is_locked(path / ".lock")
+    assert trainer_of(path) is None
+    holder, _ = hold(path)
+    assert is_locked(path / ".lock")
+    assert trainer_of(path) == holder.pid
+    holder.kill()
+    holder.wait()
+    assert trainer_of(path) is None
+
+
+def test_looking_never_keeps_anyone_from_training(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run", {}).close()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            is_locked(tmp_path / "run" / ".lock")
+            time.sleep(0.0001)
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(30):
+            RunFolder.resume(tmp_path / "run").close()
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 IN_MEMORY = "in memory"
 """What stands for data that was given as Python records."""
-MAY_CHANGE_ON_RESUME = {"resume", "save_every", "keep_last", "tracker", "workspace", "num_samples", "sample_tokens"}
+MAY_CHANGE_ON_RESUME = {
+    "resume", "save_every", "keep_last", "tracker", "workspace", "num_samples", "sample_tokens", "num_steps",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def _train_one(
     rate = config.learning_rate or method.learning_rate * (10 if hasattr(engine.model, "peft_config") else 1)
     setting = Setting(config, method, engine, optimizer, dataset, rate, tokenizer, say, quiet)
     _check_disk(setting, path)
-    with _open_folder(config, path, wanted | {"learning_rate": rate, "data_sha256": dataset.fingerprint}) as folder:
+    found = {"learning_rate": rate, "data_sha256": dataset.fingerprint, "num_steps": _num_steps(setting)}
+    with _open_folder(config, path, wanted | found) as folder:
         with _unbegun(config, folder):
             loop = _make_loop(setting, folder)
             if (critic := getattr(loop, "critic", None)) is not None:  # how large it is, is known only now
@@ -199,16 +202,22 @@ def _train_one(
 def _check_disk(setting: Setting, path: Path, *more: MasterAdamW) -> None:
     """Raise TrainingError unless all that the run in `path` will write has room; `more` is trained besides."""
     from tutelage.models.save import saved_bytes
-    from tutelage.train.dataset import StepPlan
     from tutelage.train.space import bytes_of_checkpoints, check_disk
 
     config, model = setting.config, setting.engine.model
-    num_steps = StepPlan(len(setting.dataset.train), config).num_steps
+    num_steps = _num_steps(setting)
     check_disk(
         config,
         checkpoint_bytes=bytes_of_checkpoints(config, path, [setting.optimizer, *more], num_steps),
         model_bytes=saved_bytes(model, setting.tokenizer, **_saved_as(config, model)),
     )
+
+
+def _num_steps(setting: Setting) -> int:
+    """How many steps the run will take, unless something ends it earlier."""
+    from tutelage.train.dataset import StepPlan
+
+    return StepPlan(len(setting.dataset.train), setting.config).num_steps
 
 
 def _judge_held_out(loop: Loop, records: Sequence[Any]) -> None:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import math
 import os
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from typing import Any, Self
 from tutelage.errors import ConfigError, DataError, TrainingError
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_LOCK_TRIES, _LOCK_WAIT_SECONDS = 5, 0.05
 
 
 class RunFolder:
@@ -72,15 +74,13 @@ class RunFolder:
         if self._lock_fd is not None:
             return
         fd = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _takes(fd):
             holder = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
             raise ConfigError(
                 f"{self.path} is being trained into by {f'process {holder}' if holder else 'another process'}; "
                 "wait until it ends, or choose another --out"
-            ) from error
+            )
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         self._lock_fd = fd
@@ -154,6 +154,42 @@ class RunFolder:
     def _close_files(self) -> None:
         while self._open_files:
             os.close(self._open_files.popitem()[1])
+
+
+def _takes(fd: int) -> bool:
+    """Whether the lock can be had: tried for a moment, for whoever only looks (`is_locked`) has it for less."""
+    for number in range(_LOCK_TRIES):
+        time.sleep(_LOCK_WAIT_SECONDS if number else 0)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a living process holds the lock that stands in `file`; looking takes it for a moment, and never waits."""
+    try:
+        fd = os.open(file, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def trainer_of(path: Path) -> int | None:
+    """The process that trains into the run folder `path` now; None when none does."""
+    file = Path(path) / ".lock"
+    if not is_locked(file):
+        return None
+    text = file.read_text(encoding="ascii", errors="replace").strip()
+    return int(text) if text.isdecimal() else None
 
 
 def strict_json(value: Any, *, indent: int | None = None) -> bytes:

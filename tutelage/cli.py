@@ -68,7 +68,7 @@ def _train_app(cls: type[Any]) -> App:
     train.__doc__ = globals()["train"].__doc__
     train.__annotations__ |= {
         "config": Annotated[TrainConfig, Parameter(name="*")],
-        "options": Annotated[cls, Parameter(name="*", group=Group(f"Options of {cls.name}", sort_key=1))],
+        "options": Annotated[cls | None, Parameter(name="*", group=Group(f"Options of {cls.name}", sort_key=1))],
     }
     one = App(
         name="tutelage train", help_format="plaintext", default_parameter=app.default_parameter,

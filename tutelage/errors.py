@@ -55,6 +55,10 @@ class StoreError(TutelageError):
     """The workspace's record cannot be opened or used as asked."""
 
 
+class UnavailableError(StoreError):
+    """The database is busy, cannot be reached, or is not what it was; the request may be right."""
+
+
 class NotFoundError(StoreError):
     """No such person, pair, item, label, dataset or project, or none that the asker may know of."""
 

@@ -488,6 +488,15 @@ def test_an_error_nobody_foresaw_tells_nothing_of_the_inside(
     assert "the inside" in caplog.text
 
 
+def test_a_database_that_is_away_is_told_without_its_address(acting: As, store: Store) -> None:
+    client = acting(CY)
+    Path(str(store.url.database)).rename(store.workspace / "elsewhere.db")
+    answer = client.get("/api/pairs")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert str(store.workspace) not in answer.text
+
+
 def test_the_log_of_acts_holds_what_matters(acting: As, browser: Browser) -> None:
     client = browser(CY)
     acting(None).post("/api/session", json={"name": "cy", "password": "not the password"})

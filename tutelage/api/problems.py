@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -24,6 +23,7 @@ from tutelage.errors import (
     SignInError,
     TooManyError,
     TutelageError,
+    UnavailableError,
 )
 
 log = logging.getLogger("tutelage.api")
@@ -35,6 +35,7 @@ STATUS: tuple[tuple[type[TutelageError], int], ...] = (
     (ConflictError, 409),
     (DataError, 422),
     (TooManyError, 429),
+    (UnavailableError, 503),
     (TutelageError, 400),
 )
 BUSY = "the database is busy or cannot be reached; try again in a moment"
@@ -52,6 +53,9 @@ def problem(status: int, error: str, **more: Any) -> Response:
 def of_tutelage(_: Request, error: Exception) -> Response:
     """A mistake that the asker can mend."""
     status = next(status for kind, status in STATUS if isinstance(error, kind))
+    if isinstance(error, UnavailableError):  # its message names the database, which is not everybody's to know
+        log.error("%s", error)
+        return problem(status, BUSY)
     if isinstance(error, DataError):
         return problem(status, error.problem, field=error.field, file=error.file, line=error.line)
     return problem(status, str(error))
@@ -80,12 +84,12 @@ def of_http(_: Request, error: Exception) -> Response:
 
 
 def of_database(_: Request, error: Exception) -> Response:
-    """Two writers at one moment, or a database that does not answer."""
+    """Two writers at one moment. Anything else is an error of ours."""
     if isinstance(error, IntegrityError):
         log.warning("a clash in the database: %s", error.orig)
         return problem(409, "it clashes with what was recorded at the same moment; look again, then try again")
-    log.error("the database: %s", error)
-    return problem(503, BUSY)
+    log.error("the database", exc_info=error)
+    return problem(500, BROKEN)
 
 
 def register(app: FastAPI) -> None:
@@ -94,4 +98,3 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(DBAPIError, of_database)
-    app.add_exception_handler(PoolTimeoutError, of_database)

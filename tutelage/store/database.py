@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tutelage.errors import StoreError
+from tutelage.errors import StoreError, UnavailableError
 from tutelage.store.address import (
     CONFIG_FILE,
     DATABASE_FILE,
@@ -136,7 +136,9 @@ class Store:
             yield
             return
         if not self._one_writer.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise StoreError(f"{shown(self.url)} is busy: another write has taken over {BUSY_TIMEOUT_SECONDS} seconds")
+            raise UnavailableError(
+                f"{shown(self.url)} is busy: another write has taken over {BUSY_TIMEOUT_SECONDS} seconds"
+            )
         try:
             yield
         finally:
@@ -150,20 +152,22 @@ class Store:
         try:
             found = os.stat(str(self.url.database))
         except FileNotFoundError as error:
-            raise StoreError(
+            raise UnavailableError(
                 f"{self.url.database} is missing; restore it from a backup, or make it with `tutelage init`"
             ) from error
         identity = (found.st_dev, found.st_ino)
         self._identity = self._identity or identity
         if self._identity != identity:
-            raise StoreError(f"{self.url.database} was replaced while it was in use; start this program again")
+            raise UnavailableError(f"{self.url.database} was replaced while it was in use; start this program again")
 
     @contextmanager
     def _explaining(self, mode: Mode) -> Iterator[None]:
         try:
             yield
         except PoolTimeoutError as error:
-            raise StoreError(f"{shown(self.url)} is busy: every connection is in use; run fewer at once") from error
+            raise UnavailableError(
+                f"{shown(self.url)} is busy: every connection is in use; run fewer at once"
+            ) from error
         except DBAPIError as error:
             if (plain := explained(error, self.url, writing=mode != "read")) is not None:
                 raise plain from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from tutelage.errors import StoreError
+from tutelage.errors import UnavailableError
 
 LONGEST = 300
 """Characters of a driver's message that are passed on."""
@@ -56,11 +56,11 @@ def shown(url: URL) -> str:
     return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
 
 
-def explained(error: DBAPIError, url: URL, *, writing: bool) -> StoreError | None:
+def explained(error: DBAPIError, url: URL, *, writing: bool) -> UnavailableError | None:
     """The error as a person can act on it; None for one that no person can."""
     explain = _of_sqlite if url.get_backend_name() == "sqlite" else _of_postgres
     remedy = explain(error, writing)
-    return None if remedy is None else StoreError(f"{shown(url)} {remedy.format(said=said(error, url))}")
+    return None if remedy is None else UnavailableError(f"{shown(url)} {remedy.format(said=said(error, url))}")
 
 
 def said(error: DBAPIError, url: URL) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from record import ADA, BO, CY
 from sqlalchemy import Table, func, select
@@ -181,6 +181,12 @@ def test_records_of_one_long_line_are_told_apart(store: Store, tmp_path: Path) -
     assert [each.record for each in report.left_out] == [2, 3]
 
 
+def test_a_list_on_the_first_line_does_not_hide_the_others(store: Store, tmp_path: Path) -> None:
+    for name in ("work.jsonl", "work.json"):
+        assert numbers(import_file(store, BO, write(tmp_path, [[], PAIR], name), ImportOptions(kind="pairs")))[0] == 2
+    assert size(store, schema.pairs) == 1
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_strict_writes_nothing_where_one_record_is_bad(any_store: Store, tmp_path: Path, dry_run: bool) -> None:
     before = [size(any_store, table) for table in schema.metadata.sorted_tables]
@@ -259,12 +265,13 @@ VERDICT = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mixture=st.lists(st.one_of(GOOD, BAD, VERDICT), min_size=1, max_size=25), kind=st.sampled_from(["pairs", "labels"])
 )
 def test_what_is_read_is_added_there_or_left_out(store: Store, tmp_path: Path, mixture: list[Any], kind: str) -> None:
     lines = [each if isinstance(each, str) else json.dumps(each) for each in mixture]
+    assume(lines != ["[]"])  # a file that is an empty list holds nothing
     file = write(tmp_path, lines)
     table = schema.pairs if kind == "pairs" else schema.labels
     before, options = size(store, table), ImportOptions(kind=kind, project="mix" if kind == "labels" else None)

@@ -144,9 +144,7 @@ def _container(opener: Opener, head: bytes, suffix: str) -> str | None:
 
 def _json_container(opener: Opener, start: bytes, suffix: str) -> str:
     """Many files named `.json` hold JSON Lines, and the other way round: the first two lines decide."""
-    if start == b"[":
-        return "JSON"
-    if suffix in (".jsonl", ".ndjson"):
+    if start == b"{" and suffix in (".jsonl", ".ndjson"):
         return "JSON Lines"
     with _decompressed(opener) as stream:
         filled = (line for line in readers.raw_lines(stream) if line[2].strip(b" \t\r\n\xef\xbb\xbf"))

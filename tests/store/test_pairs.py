@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -65,6 +66,31 @@ def test_an_edit_on_an_old_revision_overwrites_nothing(any_store: Store) -> None
         assert pairs.edit(connection, CY, pair_id, talk(answer="Five."), base_revision=2) == 2  # nothing to write
         written = pairs.history(connection, CY, pair_id).revisions
     assert [each.messages[1].content for each in written] == ["About five metres.", "Five."]
+
+
+def test_of_two_edits_at_once_one_wins(any_store: Store) -> None:
+    with any_store.write() as connection:
+        pair_id = pairs.draft(connection, CY, talk())
+    barrier, told = threading.Barrier(2), list[str]()
+
+    def edit(answer: str) -> None:
+        barrier.wait()
+        try:
+            told.append(f"revision {any_store.run(lambda connection: on_the_first(connection, answer))}")
+        except ConflictError:
+            told.append("conflict")
+
+    def on_the_first(connection: Connection, answer: str) -> int:
+        return pairs.edit(connection, CY, pair_id, talk(answer=answer), base_revision=1)
+
+    threads = [threading.Thread(target=edit, args=(answer,)) for answer in ("Five.", "Six.")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["conflict", "revision 2"]
+    with any_store.read() as connection:
+        assert len(pairs.history(connection, CY, pair_id).revisions) == 2
 
 
 def test_a_change_made_since_the_row_was_read_is_a_conflict(store: Store) -> None:

@@ -1,6 +1,7 @@
-"""The verbs `pairs …`: write, read, edit and review question/answer pairs at the terminal.
+"""The verbs `pairs …`: write, read and edit question/answer pairs at the terminal.
 
-Leaves out: the rules (`tutelage.store.pairs`), the text to edit (`tutelage.workspace.pair_form`).
+Leaves out: the rules (`tutelage.store.pairs`), reviewing (`tutelage.workspace.pair_review`), and the text to edit
+(`tutelage.workspace.pair_form`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from cyclopts import App
 
 from tutelage.errors import ConfigError, TutelageError
+from tutelage.workspace import pair_acts, pair_review
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import RenderableType
     from sqlalchemy import Connection
 
     from tutelage.store.people import Person
@@ -35,10 +36,13 @@ T = TypeVar("T")
 def register(app: App) -> None:
     """Add the group to `app`."""
     group = App(name="pairs", help="Question/answer pairs: write, read, edit, review, tag.")
-    for verb in (show, add, edit, submit, accept, reject, withdraw, tag, describe, history, diff):
-        group.command(verb)
     group.command(list_pairs, name="list")
-    group.command(send_back, name="send-back")
+    for verb in (show, add, edit, history, diff):
+        group.command(verb)
+    review = pair_review
+    for change in (review.submit, review.accept, review.reject, review.withdraw, review.tag, review.describe):
+        group.command(change)
+    group.command(review.send_back, name="send-back")
     app.command(group)
 
 
@@ -85,12 +89,12 @@ def list_pairs(
         )
         return found, pairs.count_by_state(connection, person)
 
-    found, counts = _read(workspace, by, read)
+    found, counts = pair_acts.read(workspace, by, read)
     if json:
-        return _print_json(found)
+        return pair_acts.print_json(found)
     from tutelage.workspace.pair_tables import pair_table
 
-    _print(pair_table(found))
+    pair_acts.show(pair_table(found))
     there = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     print(f"there are {there}" if there else "there are no pairs yet; `tutelage pairs add` writes one")
     if len(found) == limit:
@@ -114,12 +118,12 @@ def show(pair: str, /, *, json: bool = False, by: str | None = None, workspace: 
     """
     from tutelage.store import pairs
 
-    found = _read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
+    found = pair_acts.read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
     if json:
-        return _print_json([found])
+        return pair_acts.print_json([found])
     from tutelage.workspace.pair_tables import pair_page
 
-    _print(pair_page(found))
+    pair_acts.show(pair_page(found))
     return 0
 
 
@@ -177,7 +181,7 @@ def add(
         pair_id, seen = _from_editor(workspace, by, file, write)
     else:
         turns = _turns(system, question, answer)
-        pair_id, seen = _write(workspace, by, lambda connection, person: write(connection, person, turns))
+        pair_id, seen = pair_acts.write(workspace, by, lambda connection, person: write(connection, person, turns))
     print(f"{'submitted' if submit else 'draft'} {pair_id}")
     return _say_near(seen)
 
@@ -194,7 +198,7 @@ def _say_near(seen: Seen) -> int:
     from tutelage.workspace.pair_tables import near_lines
 
     if lines := near_lines(seen.pairs, seen.num_hidden):
-        _print(lines)
+        pair_acts.show(lines)
     return 0
 
 
@@ -209,7 +213,7 @@ def _from_editor(
 
     from tutelage.workspace import pair_form
 
-    _read(workspace, by, lambda connection, person: None)  # who writes is known before anything is typed
+    pair_acts.read(workspace, by, lambda connection, person: None)  # who writes is known before anything is typed
     path = file or pair_form.file_for(workspace / EDITS, f"new-{token_hex(4)}", pair_form.form_of(pair_form.EMPTY))
     before = pair_form.read_file(path)
     if file is None:
@@ -219,7 +223,7 @@ def _from_editor(
             raise ConfigError("nothing was written, so there is no new pair")
     with _kept(path, "add"):
         turns = _without_empty_answer(pair_form.read_form(pair_form.read_file(path)))
-        return _write(workspace, by, lambda connection, person: write(connection, person, turns))
+        return pair_acts.write(workspace, by, lambda connection, person: write(connection, person, turns))
 
 
 def _without_empty_answer(turns: list[Message]) -> list[Message]:
@@ -268,7 +272,7 @@ def edit(
     from tutelage.store import pairs
     from tutelage.workspace import pair_form
 
-    now = _read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
+    now = pair_acts.read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
     text = pair_form.form_of(now.messages, now.id, now.revision)
     path = file or pair_form.file_for(workspace / EDITS, f"{now.id}-r{now.revision}", text)
     if file is None:
@@ -279,202 +283,11 @@ def edit(
         raise ConfigError(f"{path} is the text of pair {made_from[0]}, not of {now.id}; give that pair")
     with _kept(path, f"edit {now.id}"):
         turns = now.messages if written == text else tuple(pair_form.read_form(written))
-        number = _write(
+        number = pair_acts.write(
             workspace, by,
             lambda c, person: pairs.edit(c, person, now.id, turns, note=note, base_revision=made_from[1]),
         )  # fmt: skip
     print(f"{now.id} is at revision {number}" + (", as it was" if number == now.revision else ""))
-    return 0
-
-
-def submit(
-    pairs: tuple[str, ...], /, *, comment: str = "", by: str | None = None, workspace: Path = WORKSPACE
-) -> int:  # fmt: skip
-    """Hand drafts or returned pairs in for review.
-
-    Parameters
-    ----------
-    pairs
-        Their ids, or the beginnings of them.
-    comment
-        A word to the reviewers.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs as store
-
-    return _each(workspace, by, pairs, "submitted", lambda c, p, id: store.submit(c, p, id, comment=comment))
-
-
-def accept(
-    pairs: tuple[str, ...],
-    /,
-    *,
-    comment: str = "",
-    own: bool = False,
-    by: str | None = None,
-    workspace: Path = WORKSPACE,
-) -> int:
-    """Accept submitted pairs: for reviewers, and not what they wrote themselves.
-
-    Parameters
-    ----------
-    pairs
-        Their ids, or the beginnings of them.
-    comment
-        A word to the author.
-    own
-        Also pairs that you wrote or edited last; only where nobody else could review them.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs as store
-
-    return _each(
-        workspace, by, pairs, "accepted",
-        lambda c, p, id: store.accept(c, p, id, comment=comment, allow_own=own),
-    )  # fmt: skip
-
-
-def send_back(
-    pairs: tuple[str, ...], /, *, comment: str, by: str | None = None, workspace: Path = WORKSPACE
-) -> int:  # fmt: skip
-    """Ask the authors of pairs to work on them again.
-
-    Parameters
-    ----------
-    pairs
-        Their ids, or the beginnings of them.
-    comment
-        What is to be done.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs as store
-
-    return _each(workspace, by, pairs, "sent back", lambda c, p, id: store.send_back(c, p, id, comment=comment))
-
-
-def reject(
-    pairs: tuple[str, ...], /, *, comment: str, by: str | None = None, workspace: Path = WORKSPACE
-) -> int:  # fmt: skip
-    """Turn pairs down.
-
-    Parameters
-    ----------
-    pairs
-        Their ids, or the beginnings of them.
-    comment
-        Why.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs as store
-
-    return _each(workspace, by, pairs, "rejected", lambda c, p, id: store.reject(c, p, id, comment=comment))
-
-
-def withdraw(
-    pairs: tuple[str, ...], /, *, comment: str = "", by: str | None = None, workspace: Path = WORKSPACE
-) -> int:  # fmt: skip
-    """Take pairs out of every list and every later snapshot; the record keeps them. There is no way back.
-
-    Parameters
-    ----------
-    pairs
-        Their ids, or the beginnings of them.
-    comment
-        Why.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs as store
-
-    return _each(workspace, by, pairs, "withdrawn", lambda c, p, id: store.withdraw(c, p, id, comment=comment))
-
-
-def tag(
-    pair: str,
-    tags: tuple[str, ...] = (),
-    /,
-    *,
-    remove: tuple[str, ...] = (),
-    by: str | None = None,
-    workspace: Path = WORKSPACE,
-) -> int:
-    """Put tags on a pair, or take some off: `tutelage pairs tag ID short animals --remove draft`.
-
-    Parameters
-    ----------
-    pair
-        Its id, or the beginning of it.
-    tags
-        Tags to put on it.
-    remove
-        A tag to take off; may be given several times.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs
-
-    def change(connection: Connection, person: Person) -> Sequence[str]:
-        pair_id = pairs.find_id(connection, person, pair)
-        pairs.tag(connection, person, pair_id, *tags)
-        pairs.untag(connection, person, pair_id, *remove)
-        return pairs.get(connection, person, pair_id).tags
-
-    from tutelage.workspace.pair_tables import plain
-
-    _print(plain("tags: " + (", ".join(_write(workspace, by, change)) or "none")))
-    return 0
-
-
-def describe(
-    pair: str,
-    /,
-    *,
-    source: str | None = None,
-    licence: str | None = None,
-    by: str | None = None,
-    workspace: Path = WORKSPACE,
-) -> int:
-    """Say where a pair comes from, and under which licence it may be used.
-
-    Parameters
-    ----------
-    pair
-        Its id, or the beginning of it.
-    source
-        Where it comes from.
-    licence
-        Its licence, e.g. CC-BY-4.0.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record.
-    """
-    from tutelage.store import pairs
-
-    def change(connection: Connection, person: Person) -> str:
-        pair_id = pairs.find_id(connection, person, pair)
-        pairs.describe(connection, person, pair_id, source=source, licence=licence)
-        return pair_id
-
-    if source is None and licence is None:
-        raise ConfigError("give --source, --licence or both")
-    print(f"described {_write(workspace, by, change)}")
     return 0
 
 
@@ -494,12 +307,12 @@ def history(pair: str, /, *, json: bool = False, by: str | None = None, workspac
     """
     from tutelage.store import pairs
 
-    found = _read(workspace, by, lambda c, person: pairs.history(c, person, pairs.find_id(c, person, pair)))
+    found = pair_acts.read(workspace, by, lambda c, person: pairs.history(c, person, pairs.find_id(c, person, pair)))
     if json:
-        return _print_json([found])
+        return pair_acts.print_json([found])
     from tutelage.workspace.pair_tables import history_table
 
-    _print(history_table(found))
+    pair_acts.show(history_table(found))
     return 0
 
 
@@ -537,68 +350,12 @@ def diff(
         last = new or found.revision
         return pairs.diff(connection, person, found.id, old or max(last - 1, 1), last)
 
-    changes = _read(workspace, by, read)
+    changes = pair_acts.read(workspace, by, read)
     if json:
         for each in changes:
             print(json_text(each._asdict(), ensure_ascii=False))
         return 0
     from tutelage.workspace.pair_tables import changes_page
 
-    _print(changes_page(changes))
-    return 0
-
-
-# What the verbs share -------------------------------------------------------------------------------------------------
-
-
-def _read(workspace: Path, by: str | None, work: Callable[[Connection, Person], T]) -> T:
-    from tutelage.store.database import open_store
-    from tutelage.store.people import acting
-
-    with open_store(workspace) as store, store.read() as connection:
-        return work(connection, acting(connection, by))
-
-
-def _write(workspace: Path, by: str | None, work: Callable[[Connection, Person], T]) -> T:
-    from tutelage.store.database import open_store
-    from tutelage.store.people import acting
-
-    with open_store(workspace) as store:
-        return store.run(lambda connection: work(connection, acting(connection, by)))
-
-
-def _each(
-    workspace: Path,
-    by: str | None,
-    pairs: Sequence[str],
-    done: str,
-    change: Callable[[Connection, Person, str], None],
-) -> int:
-    """Do it to every one of the pairs, or to none."""
-    from tutelage.store.pairs import find_id
-
-    def work(connection: Connection, person: Person) -> list[str]:
-        ids = [find_id(connection, person, each) for each in pairs]
-        for pair_id in dict.fromkeys(ids):
-            change(connection, person, pair_id)
-        return ids
-
-    if not pairs:
-        raise ConfigError("no pair is named; `tutelage pairs list` shows their ids")
-    for pair_id in _write(workspace, by, work):
-        print(f"{done} {pair_id}")
-    return 0
-
-
-def _print(what: RenderableType) -> None:
-    from rich.console import Console
-
-    Console().print(what)
-
-
-def _print_json(found: Sequence[Any]) -> int:
-    from dataclasses import asdict
-
-    for each in found:
-        print(json_text(asdict(each), ensure_ascii=False))
+    pair_acts.show(changes_page(changes))
     return 0

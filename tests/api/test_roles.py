@@ -87,6 +87,14 @@ ROLE_OF = {
     "POST /api/items/{item_id}/decision": "reviewer",
     "POST /api/labels/{label_id}/correct": "rater",
     "GET /api/labels/{label_id}/uses": "reviewer",
+    "GET /api/labels/{label_id}": "rater",
+    "POST /api/labels/{label_id}/reveal": "rater",
+    "GET /api/work": "rater",
+    "GET /api/projects/{project}/work": "rater",
+    "GET /api/projects/{project}/mine": "rater",
+    "GET /api/projects/{project}/disagreements": "reviewer",
+    "GET /api/uses": "rater",
+    "POST /api/items": "reviewer",
     "GET /api/models": "reviewer",
     "POST /api/models/rescan": "admin",
     "GET /api/models/{model}/lineage": "reviewer",
@@ -94,6 +102,18 @@ ROLE_OF = {
     "GET /api/imports": "reviewer",
     "GET /api/imports/{import_id}": "reviewer",
     "GET /api/exports": "reviewer",
+    "GET /api/methods": "reviewer",
+    "GET /api/methods/{method}": "reviewer",
+    "GET /api/runs": "reviewer",
+    "POST /api/runs": "reviewer",
+    "POST /api/runs/check": "reviewer",
+    "GET /api/runs/{run}": "reviewer",
+    "GET /api/runs/{run}/metrics": "reviewer",
+    "GET /api/runs/{run}/samples": "reviewer",
+    "GET /api/runs/{run}/log": "reviewer",
+    "GET /api/runs/{run}/events": "reviewer",
+    "POST /api/runs/{run}/stop": "reviewer",
+    "POST /api/runs/{run}/resume": "reviewer",
 }
 NEEDS_MORE = {"anyone": [], "rater": [], "reviewer": [CY], "admin": [CY, BO]}
 """For each role, those who have less."""
@@ -113,7 +133,9 @@ def address(route: str) -> tuple[str, str]:
     method, path = route.split(" ")
     for name in ("person_id", "invitation_id", "token_id", "pair_id", "item_id", "task_id", "label_id", "import_id"):
         path = path.replace(f"{{{name}}}", "f" * 32)
-    return method, path.replace("{project}", "nothing").replace("{version}", "1").replace("{model}", "nothing")
+    return method, path.replace("{project}", "nothing").replace("{version}", "1").replace("{model}", "nothing").replace(
+        "{run}", "nothing"
+    ).replace("{method}", "nothing")
 
 
 def test_every_route_has_its_line(app: FastAPI) -> None:
@@ -156,13 +178,22 @@ OTHERS = {
     "GET /api/tasks/{task_id}": 404,
     "GET /api/items/{item_id}/labels": 404,
     "GET /api/labels/{label_id}/uses": 403,
+    "GET /api/labels/{label_id}": 404,
+    "GET /api/projects/{project}/disagreements": 403,
     "GET /api/models/{model}/lineage": 403,
     "GET /api/imports/{import_id}": 403,
+    "GET /api/methods/{method}": 403,
+    "GET /api/runs/{run}": 403,
+    "GET /api/runs/{run}/metrics": 403,
+    "GET /api/runs/{run}/samples": 403,
+    "GET /api/runs/{run}/log": 403,
+    "GET /api/runs/{run}/events": 403,
 }
 """What a rater gets who asks for another's record by its id."""
 SHARED = {
     "GET /api/projects/{project}", "GET /api/projects/{project}/guidelines", "GET /api/projects/{project}/progress",
-    "GET /api/projects/{project}/guidelines/{version}",
+    "GET /api/projects/{project}/guidelines/{version}", "GET /api/projects/{project}/work",
+    "GET /api/projects/{project}/mine",
 }  # fmt: skip
 """What raters see of a project, each the same but for their own numbers."""
 
@@ -181,6 +212,7 @@ def ids(store: Store) -> dict[str, str]:
     return {
         "person_id": DEE.id, "pair_id": pair_id, "project": "helpful", "item_id": task.item_id, "label_id": label_id,
         "task_id": task.assignment_id, "model": "m", "import_id": "f" * 32, "version": "1",
+        "run": "m", "method": "sft",
     }  # fmt: skip
 
 

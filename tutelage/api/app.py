@@ -19,6 +19,7 @@ from tutelage.api import (
     labels,
     lineage,
     listing,
+    methods,
     pairs,
     people,
     problems,
@@ -26,8 +27,11 @@ from tutelage.api import (
     projects,
     queue,
     render,
+    run_events,
+    runs,
     selection,
     session,
+    work,
 )
 from tutelage.api.caller import Record
 from tutelage.api.guards import LOCAL_HOSTS, Guard
@@ -37,8 +41,9 @@ from tutelage.store.database import Store
 from tutelage.store.secret import secret
 
 ROUTERS: tuple[APIRouter, ...] = (
-    session.router, people.router, pairs.router, datasets.router, projects.router, queue.router, labels.router,
-    selection.router, progress.router, lineage.router, files.router, render.router,
+    session.router, people.router, pairs.router, datasets.router, projects.router, projects.files, queue.router, labels.router,
+    selection.router, progress.router, lineage.router, files.router, render.router, work.router,
+    methods.router, runs.router, run_events.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])
 
@@ -61,7 +66,7 @@ def create_app(store: Store, hosts: Collection[str] | None = LOCAL_HOSTS) -> Fas
     return app
 
 
-LARGER = {"/api/imports": MAX_UPLOAD_BYTES}
+LARGER = {"/api/imports": MAX_UPLOAD_BYTES, "/api/items": MAX_UPLOAD_BYTES}
 """Addresses that take files, and how many bytes of them."""
 
 

@@ -34,7 +34,7 @@ class Option(NamedTuple):
 
 def options_of(cls: type[Any]) -> list[Option]:
     """The options of a method: its fields, those of its own first, and none that it has no use for."""
-    hints, docs = typing.get_type_hints(cls), _attribute_docs(cls)
+    hints, docs = typing.get_type_hints(cls), attribute_docs(cls)
     own = set(inspect.get_annotations(cls))
     fields = (item for item in dataclasses.fields(cls) if item.name not in getattr(cls, "unused", ()))
     items = sorted(fields, key=lambda item: item.name not in own)
@@ -49,7 +49,7 @@ def options_of(cls: type[Any]) -> list[Option]:
     ]
 
 
-def _attribute_docs(cls: type[Any]) -> dict[str, str]:
+def attribute_docs(cls: type[Any]) -> dict[str, str]:
     """The string below each field, in the class and those it builds on; Python itself forgets them."""
     docs: dict[str, str] = {}
     for part in reversed(cls.__mro__[:-1]):

@@ -22,7 +22,7 @@ from tutelage.errors import (
     StoreError,
     TooManyError,
 )
-from tutelage.store import lineage, pairs
+from tutelage.store import lineage, pairs, sessions
 from tutelage.store.database import Store
 from tutelage.store.people import Person
 from tutelage.types import Message
@@ -309,3 +309,15 @@ def test_a_mistake_is_not_sent_again(status: int, error: type[Exception]) -> Non
 def test_a_newer_servers_fields_are_passed_over() -> None:
     told = {"id": "1", "name": "cy", "role": "rater", "active": True, "colour": "green"}
     assert build(Person, told) == Person("1", "cy", "rater")
+
+
+def test_the_example_of_the_page_on_the_api_runs(
+    acting: As, address: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store.write() as connection:
+        token = sessions.add_token(connection, BO, "docs")[1]
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0]
+    exec(example.replace("http://127.0.0.1:8300", address).replace("tut_…", token), {})
+    assert capsys.readouterr().out == "1\n"
+    assert len(list(acting(BO).labels.list("helpful"))) == 1

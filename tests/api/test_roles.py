@@ -42,6 +42,8 @@ ROLE_OF = {
     "POST /api/pairs": "rater",
     "GET /api/pairs/counts": "rater",
     "POST /api/pairs/near": "rater",
+    "POST /api/pairs/check": "rater",
+    "GET /api/pairs/tags": "rater",
     "GET /api/pairs/{pair_id}": "rater",
     "PATCH /api/pairs/{pair_id}": "rater",
     "GET /api/pairs/{pair_id}/history": "rater",
@@ -53,12 +55,18 @@ ROLE_OF = {
     "POST /api/pairs/{pair_id}/accept": "reviewer",
     "POST /api/pairs/{pair_id}/return": "reviewer",
     "POST /api/pairs/{pair_id}/reject": "reviewer",
+    "POST /api/pairs/{pair_id}/reopen": "reviewer",
     "GET /api/pairs/{pair_id}/uses": "reviewer",
     "GET /api/datasets": "reviewer",
     "GET /api/snapshots": "reviewer",
     "POST /api/snapshots": "reviewer",
     "GET /api/snapshots/one": "reviewer",
     "GET /api/snapshots/file": "reviewer",
+    "GET /api/snapshots/diff": "reviewer",
+    "GET /api/guidelines/writing": "rater",
+    "PUT /api/guidelines/writing": "reviewer",
+    "GET /api/guidelines/writing/{version}": "rater",
+    "POST /api/diff": "rater",
     "GET /api/projects": "rater",
     "POST /api/projects": "reviewer",
     "GET /api/projects/{project}": "rater",
@@ -193,7 +201,7 @@ OTHERS = {
 SHARED = {
     "GET /api/projects/{project}", "GET /api/projects/{project}/guidelines", "GET /api/projects/{project}/progress",
     "GET /api/projects/{project}/guidelines/{version}", "GET /api/projects/{project}/work",
-    "GET /api/projects/{project}/mine",
+    "GET /api/projects/{project}/mine", "GET /api/guidelines/writing/{version}",
 }  # fmt: skip
 """What raters see of a project, each the same but for their own numbers."""
 

@@ -32,6 +32,7 @@ from tutelage.api import (
     selection,
     session,
     work,
+    writing,
 )
 from tutelage.api.caller import Record
 from tutelage.api.guards import LOCAL_HOSTS, Guard
@@ -41,9 +42,9 @@ from tutelage.store.database import Store
 from tutelage.store.secret import secret
 
 ROUTERS: tuple[APIRouter, ...] = (
-    session.router, people.router, pairs.router, datasets.router, projects.router, projects.files, queue.router, labels.router,
-    selection.router, progress.router, lineage.router, files.router, render.router, work.router,
-    methods.router, runs.router, run_events.router,
+    session.router, people.router, pairs.router, datasets.router, projects.router, projects.files, queue.router,
+    labels.router, selection.router, progress.router, lineage.router, files.router, render.router, writing.router,
+    work.router, methods.router, runs.router, run_events.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])
 

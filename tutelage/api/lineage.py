@@ -118,7 +118,7 @@ def get_uses_of_pair(pair_id: IdPath, person: Reviewer, store: Record) -> Uses:
     """The snapshots and models that a pair went into."""
     del person
     with store.read() as connection:
-        return _uses(lineage.forward(connection, pair_id=pair_id))
+        return told_uses(lineage.forward(connection, pair_id=pair_id))
 
 
 @router.get("/labels/{label_id}/uses")
@@ -126,10 +126,11 @@ def get_uses_of_label(label_id: IdPath, person: Reviewer, store: Record) -> Uses
     """The snapshots and models that a label went into."""
     del person
     with store.read() as connection:
-        return _uses(lineage.forward(connection, label_id=label_id))
+        return told_uses(lineage.forward(connection, label_id=label_id))
 
 
-def _uses(found: Forward) -> Uses:
+def told_uses(found: Forward) -> Uses:
+    """What came of records, as it is told."""
     return Uses(held=_held(found.held), uses=_used(found.uses))
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from tutelage.api.caller import Rater, Record, Reviewer
 from tutelage.api.paging import page_of
-from tutelage.api.wire import After, Done, IdempotencyKey, IdPath, Limit, NamePath, Page, messages_of
+from tutelage.api.uploads import BODY, Received
+from tutelage.api.wire import After, Done, IdempotencyKey, IdPath, Limit, Name, NamePath, Page, messages_of
 from tutelage.api.wire_projects import (
     AddedItems,
     AddItems,
@@ -25,13 +26,15 @@ from tutelage.api.wire_projects import (
     NewProject,
     SetState,
 )
-from tutelage.feedback import items, projects
+from tutelage.errors import DataError
+from tutelage.feedback import item_files, items, projects
 from tutelage.feedback.items import Item, NewAnswer, NewItem
 from tutelage.feedback.projects import Project
 from tutelage.store.idempotency import once
-from tutelage.store.people import Person
+from tutelage.store.people import Person, everyone
 
 router = APIRouter(prefix="/api/projects", tags=["projects"])
+files = APIRouter(prefix="/api", tags=["projects"])
 AfterName = Annotated[str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$", description="Only names after it.")]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -158,6 +161,21 @@ def _item(asked: ItemToAdd) -> NewItem:
     return NewItem(
         messages_of(asked.messages), answers, reference=asked.reference, meta=asked.meta, priority=asked.priority
     )
+
+
+@files.post("/items", status_code=201, openapi_extra=BODY)
+def add_items_of_file(
+    upload: Received, project: Annotated[Name, Query()], person: Reviewer, store: Record
+) -> AddedItems:
+    """Add the items of the file in the body; all of them or none. What is there already stays as it is."""
+    with store.read() as connection:
+        there = projects.get(connection, project)
+        names = {each.name: each.id for each in everyone(connection)}
+    try:
+        found = item_files.read_items(upload.path, there, names)
+    except DataError as error:  # by the name that its sender knows
+        raise DataError(error.problem, file=upload.name, line=error.line, field=error.field) from error
+    return AddedItems(**store.run(lambda connection: items.add_items(connection, person, there, found))._asdict())
 
 
 @router.put("/{project}/items/{item_id}/gold")

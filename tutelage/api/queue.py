@@ -7,22 +7,36 @@ Leaves out: who gets what (`tutelage.feedback.queue`), and reading labels back (
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from tutelage.api.caller import Rater, Record
 from tutelage.api.wire import Done, IdPath, NamePath
-from tutelage.api.wire_projects import Draft, Lease, NextTask, Skip, Submitted, SubmittedNext, Verdict
+from tutelage.api.wire_projects import Draft, Lease, NextTask, Shown, Skip, Submitted, SubmittedNext, Verdict
+from tutelage.evaluate.markdown import render_markdown
 from tutelage.feedback import projects, queue, submit
 from tutelage.feedback.queue import Task
+from tutelage.store.schema import now_ms
 
 router = APIRouter(prefix="/api", tags=["queue"])
+Rendered = Annotated[bool, Query(description="Whether to give the texts as safe HTML, too, which spares a request.")]
 
 
 @router.post("/projects/{project}/next")
-def next_task(project: NamePath, person: Rater, store: Record) -> NextTask:
+def next_task(project: NamePath, person: Rater, store: Record, rendered: Rendered = False) -> NextTask:
     """The task one holds, or a new one under a lease."""
-    return NextTask(
-        task=store.run(lambda connection: queue.next_item(connection, person, projects.get(connection, project)))
+    task = store.run(lambda connection: queue.next_item(connection, person, projects.get(connection, project)))
+    return NextTask(task=task, shown=_shown(task) if rendered else None)
+
+
+def _shown(task: Task | None) -> Shown | None:
+    if task is None:
+        return None
+    return Shown(
+        messages=[str(render_markdown(each.content)) for each in task.messages],
+        answers=[str(render_markdown(text)) for _, text in task.answers],
+        now_ms=now_ms(),
     )
 
 
@@ -45,7 +59,9 @@ def submit_task(task_id: IdPath, body: Verdict, person: Rater, store: Record) ->
 
 
 @router.post("/tasks/{task_id}/submit-next")
-def submit_next(task_id: IdPath, body: Verdict, person: Rater, store: Record) -> SubmittedNext:
+def submit_next(
+    task_id: IdPath, body: Verdict, person: Rater, store: Record, rendered: Rendered = False
+) -> SubmittedNext:
     """Write down a verdict and get the next task of the project, both or neither."""
     label_id, task = store.run(
         lambda connection: submit.submit_next(
@@ -53,7 +69,7 @@ def submit_next(task_id: IdPath, body: Verdict, person: Rater, store: Record) ->
             body.seconds,
         )
     )  # fmt: skip
-    return SubmittedNext(label_id=label_id, task=task)
+    return SubmittedNext(label_id=label_id, task=task, shown=_shown(task) if rendered else None)
 
 
 @router.post("/tasks/{task_id}/skip")

@@ -105,10 +105,20 @@ class MakeGold(Asked):
     value: Object
 
 
+class Shown(BaseModel):
+    """The texts of a task as safe HTML, and what time it is, to tell how long its lease lasts."""
+
+    messages: list[str]
+    answers: list[str]
+    now_ms: int
+
+
 class NextTask(BaseModel):
     """A task; null where there is nothing for this person now."""
 
     task: Task | None
+    shown: Shown | None = None
+    """Where it was asked for."""
 
 
 class Verdict(Asked):
@@ -143,6 +153,8 @@ class SubmittedNext(BaseModel):
 
     label_id: str
     task: Task | None
+    shown: Shown | None = None
+    """Where it was asked for."""
 
 
 class Skip(Asked):

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, case, select, update
 from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.feedback import projects, queue
 from tutelage.feedback.items import NewAnswer
+from tutelage.feedback.own import was_revealed
 from tutelage.feedback.queue import Task
 from tutelage.feedback.seen import current_labels
 from tutelage.feedback.verdicts import as_value, project_value
@@ -127,6 +128,8 @@ def correct(
 ) -> str:
     """A new label that takes the place of the person's own one; gives its id. The old one stays in the record.
 
+    Where the person has been told who wrote the answers (`tutelage.feedback.own.reveal`), its meta says so.
+
     `ConflictError` where the label has been corrected already: correct the newest one.
     """
     checked_key(request_key)
@@ -144,17 +147,21 @@ def correct(
     project = projects.get(connection, old.project_id) if old.project_id else None
     value = as_value(old.kind, verdict, old.answer_ids, old.displayed, project.attributes if project else ())
     offered = project.reasons if project else _free_reasons(reasons)
-    return add_label(connection, _again(old, request_key, value, _said(offered, reasons, critique, rewrite, seconds)))
+    meta = dict(old.meta) | ({"after_reveal": True} if was_revealed(connection, old.id) else {})
+    said = _said(offered, reasons, critique, rewrite, seconds)
+    return add_label(connection, _again(old, request_key, value, meta, said))
 
 
-def _again(old: Row[Any], request_key: str, value: Mapping[str, Any], said: Mapping[str, Any]) -> NewLabel:
+def _again(
+    old: Row[Any], request_key: str, value: Mapping[str, Any], meta: Mapping[str, Any], said: Mapping[str, Any]
+) -> NewLabel:
     """A label on what `old` was on."""
     same = (
         "person_id", "kind", "prompt_id", "answer_ids", "displayed", "guideline_version", "project_id", "item_id",
-        "assignment_id", "round", "is_gold", "source", "meta",
+        "assignment_id", "round", "is_gold", "source",
     )  # fmt: skip
     kept = {name: getattr(old, name) for name in same}
-    return NewLabel(request_key=request_key, value=value, supersedes=old.id, **kept, **said)
+    return NewLabel(request_key=request_key, value=value, meta=meta, supersedes=old.id, **kept, **said)
 
 
 def free_label(

@@ -49,6 +49,19 @@ def project_value(
     return as_value(project.kind, verdict, answer_ids, displayed, project.attributes)
 
 
+def as_said(kind: str, value: Mapping[str, Any], answer_ids: Sequence[str], displayed: Sequence[str]) -> dict[str, Any]:
+    """The record's value as a rater says it, with the answers named by their place in `displayed`."""
+    places = [displayed.index(each) for each in answer_ids]
+    if kind == "comparison" and value["outcome"] not in UNSIDED:
+        return {"winner": places[("first", "second").index(value["outcome"])], "strength": value["strength"]}
+    if kind == "ranking" and "ranks" in value:
+        groups: dict[int, list[int]] = {}
+        for place, rank in sorted(zip(places, value["ranks"], strict=True)):
+            groups.setdefault(rank, []).append(place)
+        return {"order": [groups[rank] for rank in sorted(groups)]}
+    return dict(value)
+
+
 def _known(verdict: Mapping[str, Any], *names: str) -> None:
     for name in verdict:
         if name not in names:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -28,11 +28,12 @@ from tutelage.store.origins import inputs_of, made_ms
 from tutelage.store.removal import Removal, remove_person
 from tutelage.store.schema import new_id
 from tutelage.store.snapshot_facts import Facts, withdrawn_in
-from tutelage.store.uses import Held, Use, models_judged, snapshots_holding, uses_of
+from tutelage.store.uses import Held, Use, models_judged, num_used_of, snapshots_holding, snapshots_of, uses_of
 
 __all__ = [
     "Facts", "Forward", "Held", "Made", "Removal", "Source", "Use", "ancestors", "ancestors_from_files", "forward",
-    "refuse_withdrawn", "register", "remove_person", "rescan", "unknown_models", "uses_of", "withdrawn_in",
+    "forward_of_person", "refuse_withdrawn", "register", "remove_person", "rescan", "unknown_models", "uses_of",
+    "withdrawn_in",
 ]  # fmt: skip
 LONGEST_NAME = 300
 
@@ -55,6 +56,12 @@ def forward(connection: Connection, *, pair_id: str | None = None, label_id: str
         connection, pair_ids=[pair_id] if pair_id else [], label_ids=[label_id] if label_id else []
     )
     return Forward(held, uses_of(connection, held))
+
+
+def forward_of_person(connection: Connection, person_id: str, what: Literal["labels", "pairs"]) -> tuple[Forward, int]:
+    """What came of somebody's labels, or of the pairs that they wrote; and how many of them went into a snapshot."""
+    held = snapshots_of(connection, person_id, what)
+    return Forward(held, uses_of(connection, held)), num_used_of(connection, person_id, what)
 
 
 # The index -----------------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from tutelage.store import schema
 
@@ -71,6 +71,28 @@ def snapshots_holding(
         )  # fmt: skip
         _add(counts, connection.execute(query))
     return _named(connection, counts)
+
+
+def snapshots_of(connection: Connection, person_id: str, what: Literal["labels", "pairs"]) -> list[Held]:
+    """The snapshots that hold labels of somebody, or pairs that they wrote; oldest first."""
+    records = schema.snapshot_records
+    query = _used_of(select(records.c.snapshot_id, func.count()), person_id, what).group_by(records.c.snapshot_id)
+    return _named(connection, {row[0]: row[1] for row in connection.execute(query)})
+
+
+def num_used_of(connection: Connection, person_id: str, what: Literal["labels", "pairs"]) -> int:
+    """How many labels of somebody, or pairs that they wrote, stand in any snapshot."""
+    one = schema.labels.c.id if what == "labels" else schema.pair_revisions.c.pair_id
+    return connection.execute(_used_of(select(func.count(one.distinct())), person_id, what)).scalar_one()
+
+
+def _used_of(query: Select[Any], person_id: str, what: Literal["labels", "pairs"]) -> Select[Any]:
+    records, labels, revisions, pairs = schema.snapshot_records, schema.labels, schema.pair_revisions, schema.pairs
+    query = query.select_from(records)
+    if what == "labels":
+        return query.join(labels, labels.c.id == records.c.label_id).where(labels.c.person_id == person_id)
+    query = query.join(revisions, revisions.c.id == records.c.pair_revision_id)
+    return query.join(pairs, pairs.c.id == revisions.c.pair_id).where(pairs.c.author_id == person_id)
 
 
 def _add(counts: dict[str, int], rows: Any) -> None:

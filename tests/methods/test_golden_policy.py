@@ -808,7 +808,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
 
 UNUSED: dict[str, dict[str, Any]] = {
     "online-dpo": {
-        "kl_estimator": "k3", "measure_kl": True, "clip_low": 0.1, "clip_high": 0.3, "mismatch": "mask",
+        "kl_estimator": "k3", "clip_low": 0.1, "clip_high": 0.3, "mismatch": "mask",
         "mismatch_cap": 3.0, "aggregation": "sequence-mean",
     },
     "rejection": {"kl_estimator": "k3", "clip_low": 0.1, "clip_high": 0.3},

@@ -24,9 +24,7 @@ class OnlineDPO(GroupMethod):
     formula = "−log σ(βΔ), chosen = best and rejected = worst of the sampled answers"
     learning_rate = 5e-7
     counts_idle = False
-    unused = (
-        "kl_coef", "kl_estimator", "measure_kl", "clip_low", "clip_high", "mismatch", "mismatch_cap", "aggregation",
-    )  # fmt: skip
+    unused = ("kl_coef", "kl_estimator", "clip_low", "clip_high", "mismatch", "mismatch_cap", "aggregation")
 
     group_size: int = 2
     """Answers sampled to each prompt."""

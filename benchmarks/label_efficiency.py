@@ -296,7 +296,7 @@ def summary(curves: dict[Rule, Floats], numbers: Ints, budget: int) -> dict[Rule
             "accuracy": [mean_interval(column.tolist()) for column in found.T],
             "mean_difference": mean_interval((found[:, upto].mean(1) - random[:, upto].mean(1)).tolist()),
             "final_difference": mean_interval((found[:, last] - random[:, last]).tolist()),
-            "label_ratio": ratio_interval(found, random, numbers, budget),  # infinite: over FURTHER
+            "label_ratio": ratio_interval(found, random, numbers, budget),  # null in the file: not reached
         }
         for rule, found in curves.items()
     }
@@ -324,7 +324,7 @@ def points(interval: Interval) -> str:
 
 
 def times(interval: Interval) -> str:
-    shown = [f"over {FURTHER}" if np.isinf(value) else f"{value:.2f}" for value in interval]
+    shown = ["not reached" if np.isinf(value) else f"{value:.2f}" for value in interval]
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
@@ -386,7 +386,8 @@ def main() -> None:
           f"{options.seeds} seeds, batches of {options.batch}, noise {options.noise:g}")  # fmt: skip
     print(table(told, numbers, options.budget))
     if options.out:
-        setting = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+        setting = {name: value for name, value in vars(options).items() if name not in ("cache", "out")}
+        setting["data"] = Path(options.data).name if options.data else None
         result = {
             "machine": facts, "versions": versions("numpy", "torch", "transformers"), "setting": setting,
             "num_pairs": len(pool.pairs), "num_labels": numbers.tolist(), "summary": told,

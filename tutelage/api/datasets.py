@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.responses import FileResponse
 
 from tutelage.api.caller import Record, Reviewer
 from tutelage.api.downloads import sent, written
 from tutelage.api.paging import page_of
 from tutelage.api.wire import Asked, Limit, Note, Page, Short
-from tutelage.api.wire_pairs import Tags
+from tutelage.api.wire_pairs import Tags, TextChange
 from tutelage.store import datasets
 from tutelage.store.database import Store
+from tutelage.store.dataset_diff import diff
 from tutelage.store.datasets import Dataset, Snapshot
 from tutelage.store.pair_views import State
 
@@ -43,6 +44,28 @@ class NewSnapshot(Asked):
     gold: bool = False
     repeats: bool = False
     why: Note = ""
+
+
+class ChangedRecord(BaseModel):
+    """A record that is in both snapshots, and not the same; `changes` are those of a pair's words."""
+
+    old: dict[str, Any]
+    new: dict[str, Any]
+    changes: list[TextChange]
+
+
+class SnapshotDiff(BaseModel):
+    """How two snapshots differ: how many records, and the first of them as they are trained on."""
+
+    old: Snapshot
+    new: Snapshot
+    num_added: int
+    num_removed: int
+    num_changed: int
+    num_same: int
+    added: list[dict[str, Any]]
+    removed: list[dict[str, Any]]
+    changed: list[ChangedRecord]
 
 
 @router.get("/datasets")
@@ -75,6 +98,25 @@ def get_snapshot(name: Numbered, person: Reviewer, store: Record) -> Snapshot:
     del person
     with store.read() as connection:
         return datasets.snapshot_of(connection, name)
+
+
+@router.get("/snapshots/diff")
+def diff_snapshots(
+    old: Numbered, new: Numbered, person: Reviewer, store: Record, limit: Annotated[int, Query(ge=0, le=200)] = 50
+) -> SnapshotDiff:
+    """What came, went and changed from one snapshot to another: how many records, and the first of them."""
+    del person
+    with store.read() as connection:
+        found = diff(connection, old, new, limit=limit)
+    changed = [
+        ChangedRecord(old=dict(each.old), new=dict(each.new), changes=[TextChange(**c._asdict()) for c in each.changes])
+        for each in found.changed
+    ]
+    return SnapshotDiff(
+        old=found.old, new=found.new, num_added=found.num_added, num_removed=found.num_removed,
+        num_changed=found.num_changed, num_same=found.num_same, added=[dict(each) for each in found.added],
+        removed=[dict(each) for each in found.removed], changed=changed,
+    )  # fmt: skip
 
 
 @router.get("/snapshots/file", response_class=FileResponse)

@@ -19,16 +19,20 @@ from tutelage.api.wire import After, Asked, IdempotencyKey, IdPath, Limit, Page,
 from tutelage.api.wire_pairs import (
     Accept,
     ChangeTags,
+    CheckTurns,
     Comment,
     DescribePair,
     EditPair,
     FindNear,
+    Found,
     NearPair,
     NearPairs,
     NewPair,
+    Reopen,
     Review,
     TextChange,
 )
+from tutelage.data.check_one import check_conversation
 from tutelage.store import pairs, similar
 from tutelage.store.database import Store
 from tutelage.store.idempotency import once
@@ -83,10 +87,26 @@ def _draft(connection: Connection, person: Person, body: NewPair) -> str:
 
 
 @router.get("/counts")
-def count_pairs(person: Rater, store: Record) -> dict[str, int]:
-    """How many pairs one may read in each state."""
+def count_pairs(person: Rater, store: Record, mine: bool = False) -> dict[str, int]:
+    """How many pairs one may read in each state, or with `mine` has written."""
     with store.read() as connection:
-        return {str(state): count for state, count in pairs.count_by_state(connection, person).items()}
+        return {str(state): count for state, count in pairs.count_by_state(connection, person, mine=mine).items()}
+
+
+@router.get("/tags")
+def list_pair_tags(
+    person: Rater, store: Record, beginning: Search = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
+) -> list[str]:  # fmt: skip
+    """Tags that begin so, of pairs that one may read."""
+    with store.read() as connection:
+        return pairs.known_tags(connection, person, beginning or "", limit=limit)
+
+
+@router.post("/check")
+def check_turns(body: CheckTurns, _: Rater) -> list[Found]:
+    """What is wrong with these turns, or suspicious. Nothing is kept."""
+    found = check_conversation(messages_of(body.messages))
+    return [Found(severity=each.severity, code=each.code, field=each.field, message=each.message) for each in found]
 
 
 @router.post("/near")
@@ -198,6 +218,16 @@ def reject_pair(
     """Turn a pair down; the comment says why."""
     return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.reject(
         connection, person, pair_id, comment=body.comment, base_revision=body.base_revision
+    ))  # fmt: skip
+
+
+@router.post("/{pair_id}/reopen")
+def reopen_pair(
+    pair_id: IdPath, body: Reopen, person: Reviewer, store: Record, idempotency_key: IdempotencyKey = None
+) -> Pair:
+    """Take one's own decision about a pair back, so that it waits for review again."""
+    return _step(store, person, pair_id, idempotency_key, body, lambda connection: pairs.reopen(
+        connection, person, pair_id, base_revision=body.base_revision
     ))  # fmt: skip
 
 

@@ -61,6 +61,27 @@ class Accept(Review):
     """Accept one's own words where nobody else could."""
 
 
+class Reopen(Asked):
+    """A reviewer's second thought."""
+
+    base_revision: Annotated[Whole, Field(ge=1)] | None = None
+
+
+class CheckTurns(Asked):
+    """Turns to look through."""
+
+    messages: Turns
+
+
+class Found(BaseModel):
+    """Something that is wrong (error), suspicious (warning) or worth knowing (note)."""
+
+    severity: str
+    code: str
+    field: str | None
+    message: str
+
+
 class ChangeTags(Asked):
     """Tags to put on and to take off."""
 

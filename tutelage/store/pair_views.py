@@ -48,6 +48,9 @@ class Pair:
     created_ms: int
     changed_ms: int
     withdrawn_ms: int | None
+    said: str = ""
+    """The comment of the decision by which the pair is in its state, e.g. why it was sent back."""
+    said_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,16 +217,39 @@ def _pairs(connection: Connection, ids: Sequence[str]) -> list[Pair]:
         .join(editors, editors.c.id == revisions.c.editor_id)
         .where(pairs.c.id.in_(ids))
     )
-    tags = tags_of(connection, ids)
-    found = {row.id: _pair(row, tags.get(row.id, ())) for row in connection.execute(query)}
+    tags, said = tags_of(connection, ids), _said(connection, ids)
+    found = {
+        row.id: _pair(row, tags.get(row.id, ()), said.get((row.id, row.state), ("", "")))
+        for row in connection.execute(query)
+    }
     return [found[pair_id] for pair_id in ids]
 
 
-def _pair(row: Row[Any], tags: Sequence[str]) -> Pair:
+def _pair(row: Row[Any], tags: Sequence[str], said: tuple[str, str]) -> Pair:
     return Pair(
         row.id, row.state, row.revision, as_messages(row.messages), row.author, row.author_id, row.editor, row.source,
-        row.licence, tuple(tags), row.meta, row.created_ms, row.changed_ms, row.withdrawn_ms,
+        row.licence, tuple(tags), row.meta, row.created_ms, row.changed_ms, row.withdrawn_ms, *said,
     )  # fmt: skip
+
+
+def _said(connection: Connection, ids: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
+    """The newest decision of each kind about each of these pairs: its comment, and whose it is."""
+    events, people = schema.pair_events, schema.people
+    decided = events.c.pair_id.in_(ids) & events.c.action.in_(("accepted", "returned", "rejected"))
+    query = select(events.c.pair_id, events.c.action, events.c.comment, people.c.name)
+    query = query.join(people, people.c.id == events.c.person_id).where(decided).order_by(events.c.at_ms, events.c.id)
+    return {(row.pair_id, row.action): (row.comment, row.name) for row in connection.execute(query)}
+
+
+def known_tags(connection: Connection, person: Person, beginning: str = "", *, limit: int = 20) -> list[str]:
+    """Tags in alphabetical order that begin so, of pairs that `person` may read."""
+    require(person, "rater")
+    pairs, tags = schema.pairs, schema.pair_tags
+    query = select(tags.c.tag).distinct().where(tags.c.tag.startswith(beginning, autoescape=True))
+    query = query.join(pairs, pairs.c.id == tags.c.pair_id).where(pairs.c.withdrawn_ms.is_(None))
+    if not may_review(person):
+        query = query.where((pairs.c.author_id == person.id) | (pairs.c.state == "accepted"))
+    return list(connection.execute(query.order_by(tags.c.tag).limit(limit)).scalars())
 
 
 def tags_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -275,11 +301,13 @@ def diff(connection: Connection, person: Person, pair_id: str, old: int, new: in
     return conversation_diff(found[old], found[new])
 
 
-def count_by_state(connection: Connection, person: Person) -> dict[State, int]:
-    """How many pairs `person` may read in each state; withdrawn ones are left out."""
+def count_by_state(connection: Connection, person: Person, *, mine: bool = False) -> dict[State, int]:
+    """How many pairs `person` may read in each state, or with `mine` has written; withdrawn ones are left out."""
     table = schema.pairs
     query = select(table.c.state, func.count()).where(table.c.withdrawn_ms.is_(None)).group_by(table.c.state)
-    if not may_review(person):
+    if mine:
+        query = query.where(table.c.author_id == person.id)
+    elif not may_review(person):
         query = query.where((table.c.author_id == person.id) | (table.c.state == "accepted"))
     found = {row[0]: row[1] for row in connection.execute(query)}
     return {state: found.get(state, 0) for state in STATES}

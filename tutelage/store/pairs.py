@@ -49,6 +49,7 @@ from tutelage.store.pair_views import (
     find_id,
     get,
     history,
+    known_tags,
     listing,
     newest_messages,
     visible,
@@ -60,8 +61,8 @@ from tutelage.types import Message
 
 __all__ = [
     "STATES", "Event", "History", "NewPair", "Pair", "Revision", "State", "accept", "add_pairs", "count_by_state",
-    "describe", "diff", "draft", "edit", "find_id", "get", "history", "listing", "reject", "searched_text", "send_back",
-    "submit", "tag", "untag", "visible", "withdraw",
+    "describe", "diff", "draft", "edit", "find_id", "get", "history", "known_tags", "listing", "reject", "reopen",
+    "searched_text", "send_back", "submit", "tag", "untag", "visible", "withdraw",
 ]  # fmt: skip
 WRITTEN_HERE = "written here"
 MAX_SEARCHED_CHARACTERS = 2000
@@ -276,6 +277,27 @@ def reject(
     """Turn a submitted or accepted pair down; the comment says why."""
     pair = _reviewed(connection, person, pair_id, base_revision)
     _move(connection, person, pair, ("submitted", "accepted"), "rejected", "rejected", _said(comment))
+
+
+def reopen(connection: Connection, person: Person, pair_id: str, *, base_revision: int | None = None) -> None:
+    """Take one's own decision back: the pair waits for review again. Snapshots taken meanwhile stay as they are.
+
+    Raises `NotAllowedError` for another's decision, `ConflictError` where nothing was decided or the pair has been
+    edited since.
+    """
+    pair = _reviewed(connection, person, pair_id, base_revision)
+    table = schema.pair_events
+    decided = select(table.c.person_id, table.c.revision).where(
+        table.c.pair_id == pair.id, table.c.action == pair.state
+    )
+    last = connection.execute(decided.order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(1)).first()
+    if pair.state not in ("accepted", "returned", "rejected") or last is None:
+        raise ConflictError(f"pair {pair.id} is {pair.state}; there is no decision to take back")
+    if last.person_id != person.id:
+        raise NotAllowedError("somebody else made that decision; ask them, or decide anew")
+    if last.revision != pair.revision:
+        raise ConflictError(f"pair {pair.id} has been edited since; read it again")
+    _move(connection, person, pair, (pair.state,), "submitted", "submitted", "the decision was taken back")
 
 
 def _reviewed(connection: Connection, person: Person, pair_id: str, base_revision: int | None) -> Row[Any]:

@@ -27,8 +27,8 @@ from starlette.responses import StreamingResponse
 from tutelage.api.caller import Record, Reviewer
 from tutelage.api.wire_runs import AfterStep, RunName
 from tutelage.runs.files import RunFiles
-from tutelage.runs.look import find, numbers
-from tutelage.runs.tail import News, Watcher, Watchers, since, told
+from tutelage.runs.look import find
+from tutelage.runs.tail import News, Watcher, Watchers, of_points, since, told
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 LastEventId = Annotated[str | None, Header(pattern="^[0-9]{1,10}$", description="The step that was heard of last.")]
@@ -89,8 +89,7 @@ def _missed(watcher: Watcher, files: RunFiles, step: int) -> list[News]:
     if points is None or lines is None:
         return [*found, News("reload", {})]
     if points:
-        data = [{"step": record["step"], "metrics": numbers(record)} for record in points]
-        found.append(News("points", data, points[-1]["step"]))
+        found.append(of_points(points))
     return [*found, News("samples", told(lines))] if lines else found
 
 

@@ -45,6 +45,7 @@ from tutelage.train.config import TrainConfig, build_run
 _LAYERS = re.compile(r"[A-Za-z0-9_.,-]{1,500}")
 _OPTION = re.compile(r"--([a-z][a-z0-9.-]*)|\b(lora\.[a-z_]+)")
 _MOST_REWARDS = 10
+RESERVED = ("new", "warnings")
 PAIRS, PROMPTS = (STARTER,), (COMPARE, STARTER)
 """What comes with Tutelage: to learn from, and to practise on."""
 
@@ -131,6 +132,8 @@ def _check_text(connection: Connection, workspace: Path, field: Field, value: st
 
 
 def _check_out(name: str) -> None:
+    if name in RESERVED:
+        raise ConfigError(f"'{name}' is the address of a page; choose another name")
     if not NAME.fullmatch(name) or ".." in name or name in STARTERS:
         raise ConfigError(
             f"'{name[:100]}' cannot name a model; use up to 100 letters, digits, '.', '_' and '-', beginning with a "

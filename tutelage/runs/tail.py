@@ -102,8 +102,9 @@ class Watcher:
         points, lines = self.metrics.read(), self.samples.read()
         if points is None or lines is None:
             return [News("reload", {})]
-        news = [News("points", [{"step": p["step"], "metrics": numbers(p)} for p in points], points[-1]["step"])]
-        found = news if points else []
+        found: list[News] = []
+        if points:
+            found.append(of_points(points))
         if lines:
             found.append(News("samples", told(lines)))
         sight = see(self.workspace, self.name)
@@ -122,10 +123,11 @@ class Watcher:
                 await asyncio.sleep(IDLE_SECONDS if idle else LOOK_SECONDS)
                 for news in await asyncio.to_thread(self.look):
                     self.tell(news)
-        except (NotFoundError, OSError):
-            self.tell(None)
+        except (NotFoundError, OSError):  # somebody has removed the run
+            pass
         finally:
             self.ready.set()
+            self.tell(None)
 
     def tell(self, news: News | None) -> None:
         """Give it to every listener; one whose queue is full has to come again."""
@@ -137,6 +139,11 @@ class Watcher:
                 queue.put_nowait(None)
             else:
                 queue.put_nowait(news)
+
+
+def of_points(records: list[dict[str, Any]]) -> News:
+    """Lines of metrics.jsonl as they are told of."""
+    return News("points", [{"step": each["step"], "metrics": numbers(each)} for each in records], records[-1]["step"])
 
 
 def told(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -90,6 +90,23 @@ SPELT = {
 """Parts of the names of other options."""
 
 HELP = {
+    "model": "A starter model that comes with Tutelage, or one that was trained here.",
+    "data": "starter (pairs that come with Tutelage), a dataset of reviewed pairs such as curated@3, or what people "
+    "judged: labels:PROJECT.",
+    "prompts": "compare (prompts that come with Tutelage), starter, or a dataset. A check on right answers needs "
+    "prompts that have one.",
+    "teacher": "A better model of the same family: both must have the same tokens.",
+    "out": "The model and its run get this name. Letters, digits, dots, dashes.",
+    "epochs": "More often learns more, and in the end by heart.",
+    "max_steps": "0 goes on to the end of the last pass. A small number is good for a first try.",
+    "batch_size": "More is steadier, and slower for each correction.",
+    "prompts_per_step": "More is steadier, and slower for each correction.",
+    "group_size": "They are compared with each other.",
+    "kl_coef": "Higher stays closer to the model it started as; 0 lets it go anywhere the reward leads.",
+    "ref_model": "The model that it is held to; the one it starts from if nothing is chosen.",
+    "critic": "The model that foresees the score begins as this one; as the reward model if nothing is chosen.",
+    "val_data": "A dataset to check with after each pass.",
+    "ptx_data": "A dataset that is learned beside the rewards, so that nothing is forgotten; starter or one of yours.",
     "lora.rank": "0 changes all of it. 8 to 64 trains a small addition instead: less memory, a little less change.",
     "val_frac": "0.1 holds one record in ten back and shows how well the model does on them.",
     "learning_rate": "Too small learns nothing, too large forgets what the model knew.",

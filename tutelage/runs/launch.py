@@ -1,8 +1,7 @@
 """Starting, stopping and resuming runs as processes of their own, which outlive whoever started them.
 
-A process is a `tutelage train …` with a list of arguments, never a line for a shell. It holds the lock
-`runs/.starting/NAME.lock` from its parent on until it ends, so that anybody can tell that it lives; its own session
-keeps the studio's Ctrl-C from it. It works in an empty folder, so that no name can mean a file there.
+A process is a `tutelage train …` (`process`). It holds the lock `runs/.starting/NAME.lock` from its parent on until it
+ends, so that anybody can tell that it lives.
 
 Stopping is SIGTERM, which the loop takes as it takes Ctrl-C: the step ends, a checkpoint is written. (SIGINT itself is
 ignored by what a script has started in the background.) The second time it stops at once.
@@ -13,23 +12,19 @@ Leaves out: what may be asked for (`rules`), and how far runs are (`look`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import ConfigError, ConflictError, TooManyError
+from tutelage.errors import ConflictError, TooManyError
 from tutelage.runs import rules
 from tutelage.runs.files import RunFiles
 from tutelage.runs.look import BEGINS, STOPPED, find, living
+from tutelage.runs.process import environment_for, only_starter, spawn
 from tutelage.runs.rules import Asked
 from tutelage.store import audit
 from tutelage.store.database import Store
@@ -39,9 +34,6 @@ from tutelage.train.config import TrainConfig
 from tutelage.train.run_folder import RunFolder, strict_json, trainer_of, write_durably
 
 MOST_AT_ONCE = 4
-NICE = 5
-"""How far training stands behind the people who label on the same machine."""
-LOCK_TRIES, LOCK_WAIT_SECONDS = 5, 0.05
 
 
 def start(store: Store, person: Person, method: str, options: Mapping[str, Any]) -> str:
@@ -133,27 +125,11 @@ def _tokens(options: Mapping[str, Any]) -> list[str]:
 # The process ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _only_starter(files: RunFiles) -> Iterator[int]:
+def _only_starter(files: RunFiles) -> AbstractContextManager[int]:
     """The lock of the name, which the process that is started inherits. `ConflictError` while one lives."""
-    files.starting.mkdir(parents=True, exist_ok=True)
-    fd = os.open(files.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _take(fd, files.name)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _take(fd: int, name: str) -> None:
-    for number in range(LOCK_TRIES):
-        time.sleep(LOCK_WAIT_SECONDS if number else 0)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # taken, or only looked at for a moment
-            continue
-        return
-    raise ConflictError(f"'{name}' is running or about to; wait until it ends, or choose another name")
+    return only_starter(
+        files.lock, f"'{files.name}' is running or about to; wait until it ends, or choose another name"
+    )  # fmt: skip
 
 
 def _check_free(files: RunFiles) -> None:
@@ -174,27 +150,7 @@ def _launch(store: Store, files: RunFiles, person: Person, method: str, tokens: 
         line = BEGINS + shlex.join([method, *_elsewhere(store.workspace), *tokens])
         log.write(f"{line}\n".encode())
         log.flush()
-        process = _spawn(arguments, log.fileno(), lock, files.starting, _environment(store))
-    record = {"method": method, "options": list(tokens), "by": person.name, "at_ms": now_ms(), "process": process.pid}
-    files.write_record(record)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
-    threading.Thread(target=process.wait, name=f"run {files.name}", daemon=True).start()  # or it stays a zombie
-
-
-def _spawn(
-    arguments: Sequence[str], log: int, lock: int, folder: Path, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:  # fmt: skip
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "tutelage", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            pass_fds=(lock,), start_new_session=True, cwd=folder, env=dict(environment),
-        )  # fmt: skip
-    except OSError as error:
-        raise ConfigError(f"the process could not be started: {error.strerror or error}") from error
-
-
-def _environment(store: Store) -> dict[str, str]:
-    """That of this process, with the record's address, whatever way it was found."""
-    address = store.url.render_as_string(hide_password=False)
-    return os.environ | {"TUTELAGE_DATABASE": address, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+        process = spawn(arguments, log.fileno(), lock, files.starting, environment_for(store))
+    files.write_record(
+        {"method": method, "options": list(tokens), "by": person.name, "at_ms": now_ms(), "process": process}
+    )  # fmt: skip

@@ -365,6 +365,7 @@ def report(
     max_new_tokens: int = 256,
     batch_size: int = 64,
     rater: Literal["scripted"] | None = None,
+    json: bool = False,
     workspace: Path = WORKSPACE,
 ) -> int:
     """Compare models before and after: one HTML page with answers side by side and measures with intervals.
@@ -383,14 +384,17 @@ def report(
         Prompts answered at once.
     rater
         Also say which model's answers win: `scripted` is a script with the rules of docs/rater.md, no person.
+    json
+        Also write the numbers beside the page, in a file that ends in .json.
     workspace
         Folder that holds models/ and runs/.
     """
     from tutelage.verbs import report_file
 
     return report_file(
-        models, prompts, out, max_new_tokens=max_new_tokens, batch_size=batch_size, workspace=workspace, rater=rater
-    )
+        models, prompts, out, max_new_tokens=max_new_tokens, batch_size=batch_size, workspace=workspace, rater=rater,
+        json=json,
+    )  # fmt: skip
 
 
 @app.command

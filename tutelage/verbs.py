@@ -21,6 +21,7 @@ from tutelage.data import load_general_texts, load_prompts
 from tutelage.engine.generate import Engine, Sampling
 from tutelage.errors import ConfigError, ModelError
 from tutelage.evaluate.contest import Standings, hold_contests
+from tutelage.evaluate.numbers import numbers_file, numbers_of
 from tutelage.evaluate.rater import ScriptedRater
 from tutelage.evaluate.report import ModelResult, RunCurve, report_table, summarise, write_report
 from tutelage.evaluate.run import answer_record, evaluate_model, load_for_answers
@@ -176,10 +177,15 @@ def facts_of(prompts: str, num_prompts: int, sampling: Sampling) -> dict[str, st
 
 def report_file(
     names: Sequence[str], prompts: str, out: Path, *, max_new_tokens: int, batch_size: int, workspace: Path,
-    rater: str | None = None,
+    rater: str | None = None, json: bool = False,
 ) -> int:  # fmt: skip
-    """Evaluate the models, print the tables and write the page; `rater` names who says which answers are better."""
+    """Evaluate the models, print the tables and write the page; `rater` names who says which answers are better.
+
+    With `json` the numbers are written beside the page.
+    """
     check_writable(out, overwrite=True)
+    if json and out.suffix == ".json":
+        raise ConfigError(f"{out} is where --json puts the numbers; end the name of the page in .html")
     check_batch_size(batch_size)
     if not 1 <= len(names) <= 4:
         raise ConfigError(f"--models has {len(names)} names; give one to four")
@@ -193,7 +199,8 @@ def report_file(
     results = evaluate_models(names, prompts, sampling, batch_size=batch_size, workspace=workspace)
     standings = None if rater is None else hold_contests(results, ScriptedRater())
     finish_report(
-        results, names, prompts, sampling, out, workspace, title=" → ".join(names), standings=standings
+        results, names, prompts, sampling, out, workspace, title=" → ".join(names), standings=standings,
+        numbers=numbers_file(out) if json else None,
     )  # fmt: skip
     return 0
 
@@ -201,9 +208,12 @@ def report_file(
 def finish_report(
     results: Sequence[ModelResult], names: Sequence[str], prompts: str, sampling: Sampling, out: Path,
     workspace: Path, *, title: str, facts: dict[str, str] | None = None, first_prompts: Sequence[str] = (),
-    standings: Standings | None = None,
+    standings: Standings | None = None, numbers: Path | None = None,
 ) -> None:  # fmt: skip
-    """Write the page, print its tables and where it is. `names` are the runs whose curves it shows."""
+    """Write the page and, into `numbers`, what it says in numbers; print its tables and where it is.
+
+    `names` are the runs whose curves it shows.
+    """
     facts = facts_of(prompts, len(results[0].answers), sampling) | (facts or {})
     try:
         write_report(
@@ -212,10 +222,16 @@ def finish_report(
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
+    if numbers is not None:  # after the page: whoever finds the numbers finds the page too
+        found = numbers_of(results, prompts, sampling, workspace, title=title, standings=standings, facts=facts,
+                           at_ms=time.time_ns() // 1_000_000)  # fmt: skip
+        write_file(numbers, strict_json(found, indent=1))
     console = Console()
     console.print(report_table(summarise(results), console.width))
     if standings is not None:
         console.print(standings_table(standings))
+    if numbers is not None:
+        print(f"numbers: {numbers.resolve()}")
     print(f"report: {out.resolve()}")
 
 

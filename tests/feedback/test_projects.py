@@ -33,6 +33,8 @@ def test_a_project_keeps_its_facts_and_its_models_from_raters(any_store: Store):
             1,
             "Be fair.",
             projects.guidelines(connection, made)[0].created_ms,
+            "",
+            "bo",
         )
     seen = projects.seen_by(made, CY)
     assert (seen.models, seen.sampling, seen.gold_frac, seen.repeat_frac) == ((), {}, 0.0, 0.0)
@@ -95,8 +97,9 @@ def test_guidelines_are_kept_by_version_and_labels_carry_theirs(any_store: Store
     project = make(any_store, 2, guideline="one")
     task = given(any_store, CY, project)
     with any_store.write() as connection:
+        assert projects.add_guideline(connection, BO, project, "two", " kinder ") == 2
         assert projects.add_guideline(connection, BO, project, "two") == 2
-        assert projects.add_guideline(connection, BO, project, "two") == 2
+        assert [each.note for each in projects.guidelines(connection, project)] == ["kinder", ""]
         found = projects.guideline(connection, project, 1)
         assert found is not None
         assert found.text == "one"

@@ -104,7 +104,7 @@ def add_guideline(project: NamePath, body: NewGuideline, person: Reviewer, store
 
     def work(connection: Connection) -> GuidelineVersion:
         there = projects.get(connection, project)
-        version = projects.add_guideline(connection, person, there, body.text)
+        version = projects.add_guideline(connection, person, there, body.text, body.note)
         found = projects.guideline(connection, there, version)
         assert found is not None
         return GuidelineVersion(**found._asdict())

@@ -55,6 +55,8 @@ class NewGuideline(Asked):
     """A new version of a project's guidelines, in Markdown."""
 
     text: Annotated[Text, Field(min_length=1)]
+    note: Annotated[Note, Field(max_length=500)] = ""
+    """What is new in it."""
 
 
 class GuidelineVersion(BaseModel):
@@ -63,6 +65,8 @@ class GuidelineVersion(BaseModel):
     version: int
     text: str
     created_ms: int
+    note: str
+    created_by: str
 
 
 class Answer(Asked):

@@ -25,6 +25,8 @@ class NewGuide(Asked):
 
     text: Annotated[str, Field(max_length=MAX_CHARACTERS), AfterValidator(clean)]
     base_version: Whole
+    note: Annotated[str, Field(max_length=500), AfterValidator(clean)] = ""
+    """What is new in it."""
 
 
 class ToCompare(Asked):
@@ -54,7 +56,9 @@ def get_writing_guideline_version(
 def put_writing_guideline(body: NewGuide, person: Reviewer, store: Record) -> Guide:
     """A new version of how pairs should be written; 409 when somebody was quicker."""
     return store.run(
-        lambda connection: writing_guide.put(connection, person, body.text, base_version=body.base_version)
+        lambda connection: writing_guide.put(
+            connection, person, body.text, base_version=body.base_version, note=body.note
+        )
     )
 
 

@@ -61,9 +61,10 @@ class Projects:
         """One version of the guidelines."""
         return self._http.get(Guideline, f"/api/projects/{project}/guidelines/{version}")
 
-    def add_guideline(self, project: str, text: str) -> Guideline:
-        """A new version of the guidelines; the newest one's text again is that one."""
-        return self._http.send("POST", Guideline, f"/api/projects/{project}/guidelines", {"text": text})
+    def add_guideline(self, project: str, text: str, *, note: str = "") -> Guideline:
+        """A new version of the guidelines; the newest one's text again is that one. `note` says what is new."""
+        asked = {"text": text, "note": note}
+        return self._http.send("POST", Guideline, f"/api/projects/{project}/guidelines", asked)
 
     def items(self, project: str, *, state: str | None = None, page_size: int = 100) -> Iterator[Item]:
         """Items by id, with their models and gold verdicts."""

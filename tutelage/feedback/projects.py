@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.feedback.words import no_longer_than, storable
@@ -36,6 +36,7 @@ MAX_OVERLAP = 100
 MAX_QUIET_FRAC = 0.5
 LEASE_SECONDS = (10, 7 * 86_400)
 MAX_GUIDELINE_CHARS = 200_000
+MAX_NOTE_CHARS = 500
 PAGE = 1_000
 
 
@@ -70,6 +71,10 @@ class Guideline(NamedTuple):
     version: int
     text: str
     created_ms: int
+    note: str = ""
+    """What is new in it, in its author's words."""
+    created_by: str = ""
+    """Their name."""
 
 
 def create(
@@ -216,10 +221,14 @@ def set_state(connection: Connection, person: Person, project: Project, state: s
     return replace(project, state=state)
 
 
-def add_guideline(connection: Connection, person: Person, project: Project, text: str) -> int:
-    """A new version of the guidelines, in Markdown; gives its number. The newest one's text again is that one."""
+def add_guideline(connection: Connection, person: Person, project: Project, text: str, note: str = "") -> int:
+    """A new version of the guidelines, in Markdown; gives its number. The newest one's text again is that one.
+
+    `note` says in a sentence what is new.
+    """
     people.require(person, "reviewer")
     no_longer_than(storable(text, "text"), MAX_GUIDELINE_CHARS, "text")
+    no_longer_than(storable(note, "note"), MAX_NOTE_CHARS, "note")
     if not text.strip():
         raise DataError("guidelines need some words", field="text")
     take_turn(connection, "guidelines", project.id)
@@ -228,18 +237,16 @@ def add_guideline(connection: Connection, person: Person, project: Project, text
         return newest.version
     version = newest.version + 1 if newest else 1
     row = {"id": new_id(), "project_id": project.id, "version": version, "text": text, "created_ms": now_ms()}
-    connection.execute(insert(schema.guidelines).values(**row, created_by=person.id))
+    connection.execute(insert(schema.guidelines).values(**row, note=note.strip(), created_by=person.id))
     audit.note(connection, person, "project.guideline", project.id, version=version)
     return version
 
 
 def guideline(connection: Connection, project: Project, version: int | None = None) -> Guideline | None:
     """A version of the guidelines, the newest where none is named; None where the project has none."""
-    table = schema.guidelines
-    query = select(table.c.version, table.c.text, table.c.created_ms).where(table.c.project_id == project.id)
-    query = query.order_by(table.c.version.desc()).limit(1)
+    query = _guidelines_of(project).limit(1)
     if version is not None:
-        query = query.where(table.c.version == version)
+        query = query.where(schema.guidelines.c.version == version)
     row = connection.execute(query).first()
     if row is None and version is not None:
         raise NotFoundError(f"project '{project.name}' has no version {version} of its guidelines")
@@ -248,9 +255,14 @@ def guideline(connection: Connection, project: Project, version: int | None = No
 
 def guidelines(connection: Connection, project: Project) -> list[Guideline]:
     """Every version, the newest first."""
-    table = schema.guidelines
-    query = select(table.c.version, table.c.text, table.c.created_ms).where(table.c.project_id == project.id)
-    return [Guideline(*row) for row in connection.execute(query.order_by(table.c.version.desc()))]
+    return [Guideline(*row) for row in connection.execute(_guidelines_of(project))]
+
+
+def _guidelines_of(project: Project) -> Select[Any]:
+    table, names = schema.guidelines, schema.people
+    query = select(table.c.version, table.c.text, table.c.created_ms, table.c.note, names.c.name)
+    query = query.join(names, names.c.id == table.c.created_by).where(table.c.project_id == project.id)
+    return query.order_by(table.c.version.desc())
 
 
 def _project(row: Row[Any]) -> Project:

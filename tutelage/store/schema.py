@@ -297,6 +297,7 @@ guidelines = Table(
     _to("project_id", "projects"),
     Column("version", Integer, nullable=False),  # from 1
     Column("text", Text, nullable=False),  # markdown
+    Column("note", Text, nullable=False, default=""),  # what is new in this version
     _to("created_by", "people"),
     _ms("created_ms"),
     UniqueConstraint("project_id", "version"),

@@ -22,6 +22,7 @@ from tutelage.store.schema import now_ms
 from tutelage.store.turns import take_turn
 
 MAX_CHARACTERS = 50_000
+MAX_NOTE = 500
 _PREFIX = "writing-guideline."
 _BUILT_IN = """\
 ## A good pair
@@ -54,6 +55,8 @@ class Guide:
     """Markdown."""
     created_by: str
     created_ms: int
+    note: str = ""
+    """What is new in it, in its author's words."""
 
 
 BUILT_IN = Guide(0, _BUILT_IN, "", 0)
@@ -78,13 +81,14 @@ def version_of(connection: Connection, version: int) -> Guide:
     return _guide(connection, row.name, row.value)
 
 
-def put(connection: Connection, person: Person, text: str, *, base_version: int) -> Guide:
+def put(connection: Connection, person: Person, text: str, *, base_version: int, note: str = "") -> Guide:
     """A new version, made from `base_version`; for reviewers. The same words again are no new version.
 
     Raises `ConflictError` when somebody has written a newer one since, `DataError` for a text that cannot be kept.
     """
     require(person, "reviewer")
     check_no_nul(text, "text")
+    check_no_nul(note, "note")
     if not text.strip():
         raise DataError("empty; say in a few words what a good pair is", field="text")
     if len(text) > MAX_CHARACTERS:
@@ -100,7 +104,7 @@ def put(connection: Connection, person: Person, text: str, *, base_version: int)
         )
     if before.text == text:
         return before
-    value = {"text": text, "created_by": person.id, "created_ms": now_ms()}
+    value = {"text": text, "note": note.strip()[:MAX_NOTE], "created_by": person.id, "created_ms": now_ms()}
     connection.execute(insert(schema.settings).values(name=_name(base_version + 1), value=value))
     audit.note(connection, person, "writing_guideline.changed", version=base_version + 1)
     return newest(connection)
@@ -117,4 +121,5 @@ def _is_guide() -> Any:
 def _guide(connection: Connection, name: str, value: Mapping[str, Any]) -> Guide:
     people = schema.people
     author = connection.execute(select(people.c.name).where(people.c.id == value["created_by"])).scalar()
-    return Guide(int(name.removeprefix(_PREFIX)), value["text"], author or "", value["created_ms"])
+    number = int(name.removeprefix(_PREFIX))
+    return Guide(number, value["text"], author or "", value["created_ms"], value.get("note", ""))

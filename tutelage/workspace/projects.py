@@ -170,6 +170,7 @@ def guideline(
     /,
     *,
     version: int | None = None,
+    note: str = "",
     by: str | None = None,
     workspace: Path = WORKSPACE,
 ) -> int:
@@ -183,6 +184,8 @@ def guideline(
         Markdown file with the new guidelines.
     version
         Print this version; the newest without it.
+    note
+        With a file: what is new in it, in a sentence that raters read.
     by
         Who acts; the workspace's owner where nobody is named.
     workspace
@@ -194,7 +197,7 @@ def guideline(
     if file is not None:
         text = read_text(file)
         number = write(workspace, by, lambda connection, person: projects.add_guideline(
-            connection, person, projects.get(connection, name), text
+            connection, person, projects.get(connection, name), text, note
         ))  # fmt: skip
         print(f"project {name} has version {number} of its guidelines; labels from now on carry it")
         return 0

@@ -13,6 +13,7 @@ Leaves out: the curves (`curves`).
 from __future__ import annotations
 
 import contextlib
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ SILENT = (
     "it ended without saying why: the machine may have run out of memory or been switched off, or somebody ended the "
     "process"
 )
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SPARK_POINTS = 40
 SPEED_STEPS = 20
 """Steps whose time tells how long the rest will take."""
@@ -135,12 +137,12 @@ def numbers(record: Mapping[str, Any]) -> dict[str, float | None]:
 def log_tail(workspace: Path, name: str, num_lines: int) -> list[str]:
     """The last lines of what a run said."""
     text = last_bytes(find(workspace, name).log, 256 * 1024).decode("utf-8", "replace")
-    return [_printable(line) for line in text.splitlines()[-num_lines:]]
+    return [_printable(line) for line in text.removesuffix("\n").split("\n")[-num_lines:]] if text else []
 
 
 def _printable(line: str) -> str:
     """Without escape codes, and of a line that was drawn over, what was seen last."""
-    seen = line.rstrip("\r").rpartition("\r")[2]
+    seen = _ESCAPE.sub("", line.rstrip("\r").rpartition("\r")[2])
     return "".join(c if c.isprintable() or c == "\t" else " " for c in seen)[:2000]
 
 

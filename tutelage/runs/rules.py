@@ -32,8 +32,8 @@ from tutelage.errors import ConfigError, DataError, NotFoundError, TutelageError
 from tutelage.feedback import projects
 from tutelage.models.catalogue import STARTERS
 from tutelage.models.find import ModelInfo, kind_of, list_models
-from tutelage.rewards.spec import Spec, parse_specs
-from tutelage.rewards.verifiers import make_verifier
+from tutelage.rewards.spec import JUDGE, Spec, parse_specs
+from tutelage.rewards.verifiers import VERIFIERS, make_verifier
 from tutelage.runs import words
 from tutelage.runs.files import NAME
 from tutelage.runs.forms import NOT_ONLINE, OFF, Field, MethodForm, method_class, method_form
@@ -45,7 +45,8 @@ from tutelage.train.config import TrainConfig, build_run
 _LAYERS = re.compile(r"[A-Za-z0-9_.,-]{1,500}")
 _OPTION = re.compile(r"--([a-z][a-z0-9.-]*)|\b(lora\.[a-z_]+)")
 _MOST_REWARDS = 10
-RESERVED = ("new", "warnings")
+RESERVED = {"new", "warnings", JUDGE, *VERIFIERS}
+"""Addresses of pages, and what would mean something else where a reward is named."""
 PAIRS, PROMPTS = (STARTER,), (COMPARE, STARTER)
 """What comes with Tutelage: to learn from, and to practise on."""
 
@@ -133,7 +134,7 @@ def _check_text(connection: Connection, workspace: Path, field: Field, value: st
 
 def _check_out(name: str) -> None:
     if name in RESERVED:
-        raise ConfigError(f"'{name}' is the address of a page; choose another name")
+        raise ConfigError(f"'{name}' means something else already; choose another name")
     if not NAME.fullmatch(name) or ".." in name or name in STARTERS:
         raise ConfigError(
             f"'{name[:100]}' cannot name a model; use up to 100 letters, digits, '.', '_' and '-', beginning with a "

@@ -5,6 +5,8 @@ Leaves out: runs themselves, which the API knows (`tutelage.api.runs`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
@@ -15,7 +17,7 @@ from tutelage.studio.pages import View, Viewer, page
 router = APIRouter()
 
 
-def _for_reviewers(viewer: View, template: str, **context: str) -> HTMLResponse:
+def _for_reviewers(viewer: View, template: str, **context: Any) -> HTMLResponse:
     require(viewer.person, "reviewer")
     return page(viewer, template, **context)
 

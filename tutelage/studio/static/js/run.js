@@ -28,7 +28,7 @@ function show(told) {
   fill($("#state"), badge(run));
   fill($("#about"), `${run.method} from `, el("a", { href: path`/models/${run.model}` }, run.model || "–"), run.data ? `, learning from ${run.data}` : "", ` · ${run.by ? `started by ${run.by}, ` : "started at the terminal, "}${ago(run.started_ms)}`);
   const bar = $("#bar");
-  bar.hidden = !run.num_steps && !isAlive(run);
+  bar.hidden = run.made || (!run.num_steps && !isAlive(run));
   if (run.num_steps) [bar.max, bar.value] = [run.num_steps, run.step];
   else bar.removeAttribute("value");
   const speed = run.metrics.tokens_per_second ? ` · ${Math.round(run.metrics.tokens_per_second).toLocaleString("en")} tokens a second` : "";

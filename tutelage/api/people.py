@@ -5,21 +5,25 @@ Leaves out: signing in (`tutelage.api.session`).
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator
 from sqlalchemy import Connection
 
 from tutelage.api.caller import Admin, Rater, Record
 from tutelage.api.paging import page_of
-from tutelage.api.wire import After, Done, IdPath, Limit, Page
-from tutelage.api.wire_people import ChangePerson, Invite, NewToken, ShownInvitation, ShownToken
+from tutelage.api.wire import After, Done, IdPath, Limit, Page, clean
+from tutelage.api.wire_people import ChangePerson, Invite, Member, NewToken, ShownInvitation, ShownToken
 from tutelage.errors import NotFoundError
-from tutelage.store import accounts, audit, invitations, sessions
+from tutelage.store import accounts, audit, invitations, people, sessions
 from tutelage.store.audit import Entry
 from tutelage.store.invitations import Invitation
 from tutelage.store.people import Person, person_by_id
 from tutelage.store.sessions import ApiToken
 
 router = APIRouter(prefix="/api", tags=["people"])
+AfterPerson = Annotated[str, Query(max_length=200, description="Only names after it."), AfterValidator(clean)]
 
 
 @router.get("/people")
@@ -27,6 +31,14 @@ def list_people(person: Rater, store: Record, after: After = "", limit: Limit = 
     """People by id; a rater sees only themselves."""
     with store.read() as connection:
         return page_of(accounts.page(connection, person, after=after, limit=limit), limit)
+
+
+@router.get("/team")
+def list_team(_: Rater, store: Record, after: AfterPerson = "", limit: Limit = 100) -> Page[Member]:
+    """Who works here, by name: names and roles of everybody whose account is in use."""
+    with store.read() as connection:
+        found = people.team(connection, after=after, limit=limit)
+        return page_of([Member(name=each.name, role=each.role) for each in found], limit, key="name")
 
 
 @router.get("/people/{person_id}")

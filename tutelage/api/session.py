@@ -63,6 +63,16 @@ def sign_out(caller: Asking, store: Record, response: Response) -> Done:
     return Done()
 
 
+@router.delete("/sessions")
+def sign_out_everywhere(caller: Asking, store: Record, response: Response) -> Done:
+    """End every session of one's own, this one too. API tokens stay in force."""
+    with store.write() as connection:
+        sessions.end_sessions(connection, caller.person.id)
+        audit.note(connection, caller.person, "session.all_ended")
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+    return Done()
+
+
 @router.put("/session/password")
 def change_password(body: ChangePassword, caller: Asking, store: Record) -> Done:
     """Change one's password; every other session of one's own ends."""

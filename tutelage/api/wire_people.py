@@ -73,6 +73,13 @@ class Me(BaseModel):
     expires_ms: int | None = None
 
 
+class Member(BaseModel):
+    """Somebody who works here, as everybody may know them."""
+
+    name: str
+    role: RoleName
+
+
 class ShownInvitation(BaseModel):
     """A new invitation with its token, which is told only now."""
 
@@ -88,6 +95,6 @@ class ShownToken(BaseModel):
 
 
 __all__ = [
-    "AcceptInvitation", "ApiToken", "ChangePassword", "ChangePerson", "Invitation", "Invite", "Me", "NewToken",
-    "Person", "Role", "ShownInvitation", "ShownToken", "SignIn",
+    "AcceptInvitation", "ApiToken", "ChangePassword", "ChangePerson", "Invitation", "Invite", "Me", "Member",
+    "NewToken", "Person", "Role", "ShownInvitation", "ShownToken", "SignIn",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, false, func, select
+from sqlalchemy import Connection, bindparam, case, false, func, select
 
 from tutelage.feedback import projects
 from tutelage.feedback import queue_sql as sql
@@ -44,7 +44,7 @@ def work_of(
     """What waits for the person in a project, and what they did there, in all and since a time."""
     people.require(person, "rater")
     now = clock_ms() if now_ms is None else now_ms
-    waiting = _num_waiting(connection, person, project, now) if project.state == "open" else 0
+    waiting = num_waiting(connection, person, project, now) if project.state == "open" else 0
     given, since = _num_given(connection, person, project, since_ms)
     return Work(
         project.name, project.kind, project.question, project.state, min(waiting, COUNTED), waiting > COUNTED, given,
@@ -60,8 +60,9 @@ def work_in_all(
     return [work_of(connection, person, each, since_ms) for each in found]
 
 
-def _num_waiting(connection: Connection, person: Person, project: Project, now: int) -> int:
-    keys = {"person": person.id, "project": project.id, "now": now}
+def num_waiting(connection: Connection, person: Person, project: Project, now: int, *, at_most: int = COUNTED) -> int:
+    """Items of an open project that this person could be given now; beyond `at_most` just more than that."""
+    keys = {"person": person.id, "project": project.id, "now": now, "counted": at_most + 1}
     held = any(row.expires_ms > now or row.has_place for row in connection.execute(sql.HELD, keys))
     return int(held) + int(connection.execute(_FREE, keys).scalar_one())
 
@@ -72,7 +73,7 @@ _free = (
         sql.ITEMS.c.project_id == sql.PROJECT, sql.ITEMS.c.state == "open", sql.ITEMS.c.is_gold == false(),
         sql.MAY_JUDGE, sql.HAS_PLACE,
     )
-    .limit(COUNTED + 1)
+    .limit(bindparam("counted"))
 )  # fmt: skip
 _FREE = select(func.count()).select_from(_free.subquery())
 

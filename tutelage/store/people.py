@@ -85,6 +85,13 @@ def everyone(connection: Connection) -> list[Person]:
     return [as_person(row) for row in connection.execute(select(schema.people).order_by(schema.people.c.name))]
 
 
+def team(connection: Connection, *, after: str = "", limit: int = 100) -> list[Person]:
+    """Everybody whose account is in use, by name, those behind the name `after`."""
+    table = schema.people
+    query = select(table).where(table.c.name > after, table.c.active).order_by(table.c.name).limit(limit)
+    return [as_person(row) for row in connection.execute(query)]
+
+
 def as_person(row: Row[tuple[object, ...]]) -> Person:
     """The person of a row of `people`."""
     return Person(row.id, row.name, cast(Role, row.role), bool(row.active))

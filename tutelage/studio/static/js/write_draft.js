@@ -1,0 +1,130 @@
+// @ts-check
+/** The model's draft on request: streamed into the answer, marked as the model's until somebody has changed it. */
+
+import { chatModels, streamAnswer } from "./write_stream.js";
+import { el, fill } from "./dom.js";
+
+/** @typedef {import("./write_words.js").Message} Message */
+/** @typedef {{before: (at: number) => Message[], answer: (at: number) => string, setAnswer: (at: number, text: string) => void, complain: (text: string) => void}} Hooks */
+
+const STORE = "tutelage.drafted";
+const CHOSEN = "tutelage.draft-model";
+const MOST_KEPT = 20;
+
+/** Texts that a model wrote, so that they are known again after a reload. @returns {[string, string][]} */
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem(STORE) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+/** @param {Hooks} hooks */
+export function modelDrafts(hooks) {
+  const made = new Map(remembered());
+  /** @type {Map<number, any>} */
+  const badges = new Map();
+  /** @type {AbortController | null} */
+  let running = null;
+  let warned = "";
+
+  /** Whose words an answer still is, unchanged. @param {number} at */
+  const modelOf = (at) => made.get(hooks.answer(at).trim()) ?? "";
+
+  function mark() {
+    for (const [at, badge] of badges) {
+      const model = modelOf(at);
+      badge.hidden = !model;
+      badge.textContent = model ? `${model}’s words, not yet yours` : "";
+    }
+  }
+
+  /** @param {string} text @param {string} model */
+  function remember(text, model) {
+    if (!text.trim()) return;
+    made.set(text.trim(), model);
+    try {
+      localStorage.setItem(STORE, JSON.stringify([...made].slice(-MOST_KEPT)));
+    } catch {
+      // a full store: the mark lasts as long as the page
+    }
+  }
+
+  /** @param {number} at */
+  function tools(at) {
+    const badge = el("span", { class: "badge warn", hidden: true });
+    badges.set(at, badge);
+    const body = el("div", { class: "menu-items drafting" });
+    const menu = el("details", { class: "menu" }, el("summary", { class: "button small" }, "Let a model draft it"), body);
+    menu.addEventListener("toggle", () => { if (menu.open) void offer(body, at, menu); });
+    queueMicrotask(mark);
+    return el("span", { class: "row" }, badge, menu);
+  }
+
+  /** @param {Element} body @param {number} at @param {any} menu */
+  async function offer(body, at, menu) {
+    if (running) return;
+    fill(body, el("p", { class: "dim" }, "Looking which models there are…"));
+    try {
+      const models = await chatModels();
+      if (!models.length) {
+        fill(body, el("p", {}, "No model is here yet. Train one, or bring one in; then it can draft answers."), el("a", { href: "/models" }, "Models"));
+        return;
+      }
+      const last = localStorage.getItem(CHOSEN);
+      const select = el("select", { id: `model-${at}` }, models.map((name) => el("option", { value: name, selected: name === last }, name)));
+      const told = el("p", { class: "small dim" }, "It answers the question as it stands. Read the draft and make it yours: a model learns nothing from its own words.");
+      fill(body, el("div", { class: "field" }, el("label", { for: `model-${at}` }, "Which model"), select), told,
+        el("button", { type: "button", class: "button primary small", onclick: () => { localStorage.setItem(CHOSEN, select.value); void write(body, at, select.value, menu); } }, "Draft the answer"));
+      select.focus();
+    } catch (error) {
+      fill(body, el("p", { class: "error" }, /** @type {Error} */ (error).message));
+    }
+  }
+
+  /** @param {Element} body @param {number} at @param {string} model @param {any} menu */
+  async function write(body, at, model, menu) {
+    const before = hooks.before(at);
+    if (!before.length || !before[before.length - 1].content.trim()) {
+      fill(body, el("p", {}, "Write the question first."));
+      return;
+    }
+    const mine = hooks.answer(at);
+    const stop = new AbortController();
+    running = stop;
+    fill(body, el("p", { role: "status" }, `${model} is writing…`), el("button", { type: "button", class: "button small", onclick: () => stop.abort() }, "Stop"));
+    let text = "";
+    try {
+      await streamAnswer(model, before, (piece) => { text += piece; hooks.setAnswer(at, text); }, stop.signal);
+    } catch (error) {
+      if (!stop.signal.aborted) hooks.complain(/** @type {Error} */ (error).message);
+    }
+    running = null;
+    remember(text, model);
+    if (text) hooks.setAnswer(at, text);
+    menu.open = false;
+    mark();
+    const own = mine.trim() && !made.has(mine.trim());
+    fill(body, own ? el("button", { type: "button", class: "button small", onclick: () => { hooks.setAnswer(at, mine); menu.open = false; } }, "Put my words back") : null);
+    menu.querySelector("summary")?.focus();
+  }
+
+  return {
+    tools,
+    typed: mark,
+    /** What is noted with a revision that a model had a part in. */
+    note() {
+      const models = [...new Set([...badges.keys()].map(modelOf).filter(Boolean))];
+      return models.length ? `drafted by ${models.join(", ")}, as it came` : "";
+    },
+    /** False the first time that an answer is handed in as a model wrote it. */
+    mayHandIn() {
+      const models = [...new Set([...badges.keys()].map(modelOf).filter(Boolean))];
+      if (!models.length || warned === models.join()) return true;
+      warned = models.join();
+      hooks.complain(`An answer is still what ${models.join(" and ")} wrote, word for word. A model learns nothing from its own words: read it, and change what you would say otherwise. Hand it in once more if it should stay as it is.`);
+      return false;
+    },
+  };
+}

@@ -95,6 +95,8 @@ class Rater:
         while told["task"] is not None and time.monotonic() < until:
             if think_seconds:
                 await asyncio.sleep(min(draw.expovariate(1 / think_seconds), 10 * think_seconds))
+            if time.monotonic() >= until:
+                return
             task = told["task"]["assignment_id"]
             verdict = {"request_key": f"{self.number}-{task}", "verdict": {"winner": 0, "strength": 2}, "seconds": 5}
             began = time.perf_counter()
@@ -113,7 +115,7 @@ async def rate(port: int, tokens: Sequence[str], think_seconds: float, seconds: 
     measured, began = Measured(name), time.monotonic()
     raters = [Rater(port, token, number) for number, token in enumerate(tokens)]
     await asyncio.gather(*(each.work("load", began + seconds, think_seconds, measured) for each in raters))
-    measured.seconds = time.monotonic() - began
+    measured.seconds = seconds
     return measured
 
 

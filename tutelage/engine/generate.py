@@ -301,15 +301,21 @@ def stream(
     stop_ids: Sequence[int],
     pad_id: int,
     emit: Callable[[str], None],
+    goes_on: Callable[[Sequence[int]], bool] | None = None,
 ) -> Completion:
-    """One answer, its text handed to `emit` piece by piece as it is sampled."""
+    """One answer, its text handed to `emit` piece by piece as it is sampled, until `goes_on` says no to its ids."""
     room = room_in_context(model, [prompt])
     pieces = _Pieces(tokenizer, stop_ids, emit)
     ids = torch.tensor([list(prompt)], device=model.device)
+
+    def cut(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        ends = [goes_on is not None and not goes_on(row[len(prompt) :]) for row in ids.tolist()]
+        return torch.tensor(ends, device=ids.device)
+
     with _ready(model, sampling.seed), ordinary_attention(model):
         output = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), streamer=pieces,
-            **_arguments(sampling, stop_ids, pad_id, room),
+            stopping_criteria=[cut] if goes_on is not None else None, **_arguments(sampling, stop_ids, pad_id, room),
         )  # fmt: skip
     row = output[0, len(prompt) :].tolist()
     ended = bool(row) and row[-1] in stop_ids

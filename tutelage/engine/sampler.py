@@ -88,9 +88,13 @@ class Sampler:
 
     def __init__(
         self, model: nn.Module, sampling: Any, stop_ids: Sequence[int], batch_size: int,
-        ends_text: Callable[[Sequence[int]], bool] | None = None,
+        ends_text: Callable[[Sequence[int]], bool] | None = None, goes_on: Callable[[Growing], bool] | None = None,
     ) -> None:  # fmt: skip
-        """`ends_text` says of the ids so far whether a stop string is complete."""
+        """`ends_text` says of the ids so far whether a stop string is complete.
+
+        `goes_on` is shown every answer after each of its tokens, and cuts it off there by saying no.
+        """
+        self.goes_on = goes_on
         self.decoder = base_causal_lm(model).get_decoder()
         self.head: Head = read_head(model)
         self.through_head = packed_linear(self.head.weight, self.head.bias)
@@ -187,6 +191,8 @@ class Sampler:
             one.logprobs.append(logprob)
             if token in self.stop_ids or (self.ends_text is not None and self.ends_text(one.ids)):
                 one.ended = True
+            if self.goes_on is not None and not self.goes_on(one):
+                one.limit = len(one.ids)
 
     def _forward(self, ids: list[int], positions: list[int], slots: Any) -> Tensor:
         device = self.shape.device

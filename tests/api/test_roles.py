@@ -102,8 +102,21 @@ ROLE_OF = {
     "GET /api/projects/{project}/mine": "rater",
     "GET /api/projects/{project}/disagreements": "reviewer",
     "GET /api/uses": "rater",
+    "GET /api/home": "rater",
+    "GET /api/team": "rater",
+    "DELETE /api/sessions": "rater",
     "POST /api/items": "reviewer",
-    "GET /api/models": "reviewer",
+    "GET /api/models": "rater",
+    "GET /api/models/{model}": "rater",
+    "GET /api/models/{model}/files": "reviewer",
+    "GET /api/models/{model}/file": "reviewer",
+    "GET /api/models/{model}/download": "reviewer",
+    "GET /api/leaderboard": "rater",
+    "GET /api/evaluations": "rater",
+    "POST /api/evaluations": "reviewer",
+    "GET /api/evaluation-prompts": "reviewer",
+    "GET /api/evaluations/{evaluation}": "rater",
+    "POST /api/evaluations/{evaluation}/stop": "reviewer",
     "POST /api/models/rescan": "admin",
     "GET /api/models/{model}/lineage": "reviewer",
     "POST /api/imports": "reviewer",
@@ -141,9 +154,9 @@ def address(route: str) -> tuple[str, str]:
     method, path = route.split(" ")
     for name in ("person_id", "invitation_id", "token_id", "pair_id", "item_id", "task_id", "label_id", "import_id"):
         path = path.replace(f"{{{name}}}", "f" * 32)
-    return method, path.replace("{project}", "nothing").replace("{version}", "1").replace("{model}", "nothing").replace(
-        "{run}", "nothing"
-    ).replace("{method}", "nothing")
+    for name in ("project", "evaluation", "model", "run", "method"):
+        path = path.replace(f"{{{name}}}", "nothing")
+    return method, path.replace("{version}", "1")
 
 
 def test_every_route_has_its_line(app: FastAPI) -> None:
@@ -189,6 +202,9 @@ OTHERS = {
     "GET /api/labels/{label_id}": 404,
     "GET /api/projects/{project}/disagreements": 403,
     "GET /api/models/{model}/lineage": 403,
+    "GET /api/models/{model}/files": 403,
+    "GET /api/models/{model}/file": 403,
+    "GET /api/models/{model}/download": 403,
     "GET /api/imports/{import_id}": 403,
     "GET /api/methods/{method}": 403,
     "GET /api/runs/{run}": 403,
@@ -202,6 +218,7 @@ SHARED = {
     "GET /api/projects/{project}", "GET /api/projects/{project}/guidelines", "GET /api/projects/{project}/progress",
     "GET /api/projects/{project}/guidelines/{version}", "GET /api/projects/{project}/work",
     "GET /api/projects/{project}/mine", "GET /api/guidelines/writing/{version}",
+    "GET /api/models/{model}", "GET /api/evaluations/{evaluation}",
 }  # fmt: skip
 """What raters see of a project, each the same but for their own numbers."""
 

@@ -16,10 +16,12 @@ from tutelage import __version__
 from tutelage.api import (
     datasets,
     files,
+    home,
     labels,
     lineage,
     listing,
     methods,
+    models,
     pairs,
     people,
     problems,
@@ -44,7 +46,7 @@ from tutelage.store.secret import secret
 ROUTERS: tuple[APIRouter, ...] = (
     session.router, people.router, pairs.router, datasets.router, projects.router, projects.files, queue.router,
     labels.router, selection.router, progress.router, lineage.router, files.router, render.router, writing.router,
-    work.router, methods.router, runs.router, run_events.router,
+    work.router, home.router, models.router, methods.router, runs.router, run_events.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])
 

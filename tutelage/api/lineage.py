@@ -5,31 +5,19 @@ Leaves out: the graph itself (`tutelage.store.lineage`).
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter
 from pydantic import BaseModel
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from tutelage.api.caller import Admin, Record, Reviewer
-from tutelage.api.paging import page_of
-from tutelage.api.wire import Asked, IdPath, Limit, Page
-from tutelage.store import lineage, schema
+from tutelage.api.wire import Asked, IdPath
+from tutelage.api.wire_models import ModelName
+from tutelage.runs import shelf
+from tutelage.store import lineage
 from tutelage.store.lineage import Forward, Made, Removal
 from tutelage.store.people import person_by_id
 
 router = APIRouter(prefix="/api", tags=["lineage"])
-ModelName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
-AfterModel = Annotated[str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,199})?$")]
-
-
-class KnownModel(BaseModel):
-    """A model that the record knows."""
-
-    name: str
-    method: str
-    run: str
-    created_ms: int
 
 
 class HeldBy(BaseModel):
@@ -86,17 +74,6 @@ class Rescanned(BaseModel):
     unreadable: list[str]
 
 
-@router.get("/models")
-def list_models(person: Reviewer, store: Record, after: AfterModel = "", limit: Limit = 100) -> Page[KnownModel]:
-    """The models that the record knows, by name."""
-    del person
-    table = schema.models
-    query = select(table.c.name, table.c.method, table.c.run, table.c.created_ms).where(table.c.name > after)
-    with store.read() as connection:
-        rows = connection.execute(query.order_by(table.c.name).limit(limit))
-        return page_of([KnownModel(**row._mapping) for row in rows], limit, key="name")
-
-
 @router.post("/models/rescan")
 def rescan_models(person: Admin, store: Record) -> Rescanned:
     """Read every model folder of the workspace again."""
@@ -109,6 +86,7 @@ def rescan_models(person: Admin, store: Record) -> Rescanned:
 def get_lineage(model: ModelName, person: Reviewer, store: Record) -> Made:
     """What a model was made from, as a tree: models, snapshots with counts and people, files."""
     del person
+    shelf.catch_up(store)
     with store.read() as connection:
         return lineage.ancestors(connection, model)
 

@@ -125,7 +125,7 @@ class Models:
         self._http = http
 
     def list(self, *, page_size: int = 100) -> Iterator[Model]:
-        """The models that the record knows, by name."""
+        """The models of the workspace, the newest first, and those that only the record remembers."""
         return self._http.pages(Model, "/api/models", page_size=page_size)
 
     def lineage(self, model: str) -> Made:

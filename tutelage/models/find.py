@@ -93,18 +93,19 @@ def _workspace_folders(workspace: Path | None) -> list[Path]:
 
 def list_models(workspace: Path | None) -> list[ModelInfo]:
     """The models of the workspace and the starter models, without loading any."""
-    found = [_describe(path.name, path) for path in _workspace_folders(workspace)]
+    found = [describe_folder(path.name, path) for path in _workspace_folders(workspace)]
     return found + [_describe_starter(name) for name in STARTERS]
 
 
 def _describe_starter(name: str) -> ModelInfo:
     folder = starter_folder(name)
     if folder.is_dir():
-        return _describe(name, folder)
+        return describe_folder(name, folder)
     return ModelInfo(name, None, 0, None, f"starter: {STARTERS[name].title}, not fetched yet", "language model")
 
 
-def _describe(name: str, path: Path) -> ModelInfo:
+def describe_folder(name: str, path: Path) -> ModelInfo:
+    """One line of `tutelage models`, of the model in the folder `path`."""
     size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ModelInfo(name, path, size_bytes, num_parameters(path), _origin_text(path), kind_of(path))
 

@@ -13,6 +13,7 @@ Leaves out: the graph back from a model (`tutelage.store.ancestry`) and taking s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from tutelage.errors import ConflictError, ModelError, NotFoundError
+from tutelage.models.archive import is_text
 from tutelage.models.ensemble import is_plain_name
 from tutelage.models.folder import read_origin
 from tutelage.store import schema
@@ -28,14 +30,23 @@ from tutelage.store.origins import inputs_of, made_ms
 from tutelage.store.removal import Removal, remove_person
 from tutelage.store.schema import new_id
 from tutelage.store.snapshot_facts import Facts, withdrawn_in
-from tutelage.store.uses import Held, Use, models_judged, num_used_of, snapshots_holding, snapshots_of, uses_of
+from tutelage.store.uses import (
+    Held,
+    Use,
+    models_judged,
+    num_used_of,
+    snapshots_holding,
+    snapshots_of,
+    uses_of,
+    uses_of_model,
+)
 
 __all__ = [
-    "Facts", "Forward", "Held", "Made", "Removal", "Source", "Use", "ancestors", "ancestors_from_files", "forward",
-    "forward_of_person", "refuse_withdrawn", "register", "remove_person", "rescan", "unknown_models", "uses_of",
-    "withdrawn_in",
+    "Facts", "Forward", "Held", "Made", "Removal", "Source", "Use", "ancestors", "ancestors_from_files", "catch_up",
+    "forward", "forward_of_person", "refuse_withdrawn", "register", "remove_person", "rescan", "unknown_models",
+    "uses_of", "uses_of_model", "withdrawn_in",
 ]  # fmt: skip
-LONGEST_NAME = 300
+LONGEST_NAME, LONGEST_MODEL_NAME = 300, 200
 
 
 class Forward(NamedTuple):
@@ -147,6 +158,14 @@ def unknown_models(connection: Connection, workspace: Path) -> list[str]:
         if known.get(folder.name) != made_ms(folder):
             found.append(folder.name)
     return found
+
+
+def catch_up(connection: Connection, workspace: Path) -> None:
+    """Register the models that the index lacks; those that cannot be read are left for `rescan` to tell of."""
+    for name in unknown_models(connection, workspace):
+        if is_text(name) and len(name) <= LONGEST_MODEL_NAME:
+            with contextlib.suppress(ModelError):
+                register(connection, workspace, name)
 
 
 # What was withdrawn --------------------------------------------------------------------------------------------------

@@ -115,9 +115,18 @@ def _named(connection: Connection, counts: dict[str, int]) -> list[Held]:
 
 def uses_of(connection: Connection, held: Sequence[Held]) -> list[Use]:
     """Every model made with these snapshots, each with the shortest way; those made first come first."""
+    return _follow(connection, held, {})
+
+
+def uses_of_model(connection: Connection, name: str) -> list[Use]:
+    """Every model made with a model, or from verdicts on its answers, each with the shortest way, itself left out."""
+    return [use for use in _follow(connection, [], {name: ()}) if use.model != name]
+
+
+def _follow(connection: Connection, held: Sequence[Held], known: dict[str, tuple[Step, ...]]) -> list[Use]:
     inputs = schema.model_inputs
-    found: dict[str, tuple[Step, ...]] = {}
-    waiting: deque[str] = deque()
+    found = dict(known)
+    waiting = deque(known)
 
     def take(condition: ColumnElement[bool], behind: tuple[Step, ...]) -> None:
         models = schema.models

@@ -77,8 +77,8 @@ function rewardLine(form, text, on, gone) {
   const match = /^\s*(?:([-+]?[\d.]+(?:e[-+]?\d+)?)\s*\*\s*)?([^:]*)(?::(.*))?$/i.exec(text);
   const [weight, name, argument] = [match?.[1] ?? "", match?.[2]?.trim() ?? "", match?.[3] ?? ""];
   const option = (/** @type {Choice} */ each) => el("option", { value: each.value, selected: each.value === name }, `${each.value} – ${each.text}`);
-  const extra = el("input", { class: "argument", value: argument, maxlength: 200, autocomplete: "off", oninput: on });
-  const what = el("select", { class: "what", onchange: () => { fit(); on(); } }, el("option", { value: "" }, form.rewards.length ? "Choose…" : "Choose a check…"),
+  const extra = el("input", { class: "argument", "aria-label": "With", value: argument, maxlength: 200, autocomplete: "off", oninput: on });
+  const what = el("select", { class: "what", "aria-label": "Reward", onchange: () => { fit(); on(); } }, el("option", { value: "" }, form.rewards.length ? "Choose…" : "Choose a check…"),
     form.rewards.length ? el("optgroup", { label: "Reward models" }, form.rewards.map(option)) : null, el("optgroup", { label: "Checks" }, form.checks.map(option)));
   const fit = () => {
     const check = form.checks.find((each) => each.value === what.value);
@@ -88,7 +88,7 @@ function rewardLine(form, text, on, gone) {
   fit();
   const line = el("div", { class: "reward-line" },
     el("label", {}, el("small", {}, "Reward"), what), el("label", {}, el("small", {}, "With"), extra),
-    el("label", {}, el("small", {}, "Weight"), el("input", { class: "weight", value: weight, placeholder: "1", inputmode: "decimal", autocomplete: "off", oninput: on })),
+    el("label", {}, el("small", {}, "Weight"), el("input", { class: "weight", "aria-label": "Weight", value: weight, placeholder: "1", inputmode: "decimal", autocomplete: "off", oninput: on })),
     el("button", { type: "button", class: "button small quiet", "aria-label": "Remove this reward", onclick: () => { line.remove(); gone(); } }, "✕"));
   return line;
 }

@@ -90,6 +90,7 @@ function suggestName() {
 /** @param {string} name */
 function changed(name) {
   touched.add(name);
+  clear(name);
   if (name === "out") delete $('[name="out"]').dataset.suggested;
   if (name === "model") suggestName();
   localStorage.setItem(DRAFT, JSON.stringify({ method: form.name, options: options() }));
@@ -103,13 +104,16 @@ function fieldOf(error) {
   return form?.fields.map((/** @type {any} */ each) => each.name).filter((/** @type {string} */ name) => said === name || said.startsWith(`${name}.`)).sort((/** @type {string} */ a, /** @type {string} */ b) => b.length - a.length)[0] ?? "";
 }
 
-function clear() {
-  $("#problem").hidden = true;
+/** Take errors away. @param {string} [name] only that of this field */
+function clear(name) {
+  if (!name) $("#problem").hidden = true;
   for (const place of $$(".field-error")) {
+    const of = place.id.replace("error-", "");
+    if (name && of !== name) continue;
     place.hidden = true;
     place.textContent = "";
+    document.getElementById(`field-${of}`)?.removeAttribute("aria-invalid");
   }
-  for (const input of $$("[aria-invalid]")) input.removeAttribute("aria-invalid");
 }
 
 /** Show an error beside its field, or above the button. @param {any} error @param {boolean} [all] whether fields that nobody has touched count */
@@ -134,7 +138,6 @@ function complain(error, all = true) {
 const check = debounce(async () => {
   const now = options();
   if (form.fields.some((/** @type {any} */ each) => each.required && now[each.name] === undefined)) {
-    clear();
     $("#command").textContent = "Fill in the form to see it.";
     $("#copy").disabled = true;
     return;

@@ -21,7 +21,7 @@ from tutelage.store.database import Store
 from tutelage.studio.pages import SignInNeededError, to_sign_in
 
 STATIC = Path(__file__).with_name("static")
-PAGES = ("entrance", "home", "runs")
+PAGES = ("entrance", "home", "runs", "write", "review")
 """Modules of this room that have a `router`."""
 
 

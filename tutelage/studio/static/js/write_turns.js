@@ -198,11 +198,12 @@ export function turnsEditor(root, hooks) {
     },
   };
 
-  /** The field of a message; after the last one comes the answer that is missing. @param {number} number */
+  /** The field of a message; what the API says of a last question that is there is about the answer that is missing.
+   * @param {number} number */
   function nameAt(number) {
-    const names = named().map(([name]) => name);
-    const name = names[Math.min(number, names.length - 1)];
-    return number === names.length - 1 && name.startsWith("question") ? name.replace("question", "answer") : name;
+    const all = named();
+    const [name, { content }] = all[Math.min(number, all.length - 1)];
+    return number === all.length - 1 && name.startsWith("question") && content.trim() ? name.replace("question", "answer") : name;
   }
 }
 

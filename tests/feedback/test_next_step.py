@@ -37,7 +37,8 @@ STATES: list[tuple[str, Role, Loop, Step]] = [
     ("pairs wait, and one reviews", "reviewer", at(num_submitted=7, num_to_review=7), Step("review", 7)),
     ("pairs wait, and one does not review", "rater", at(num_submitted=7), Step("write", 0, 50)),
     ("one short of enough", "reviewer", at(num_accepted=49), Step("write", 49, 50)),
-    ("enough pairs", "reviewer", at(num_accepted=50, num_to_review=3), Step("train", 50, method="sft")),
+    ("enough pairs and no snapshot", "reviewer", at(num_accepted=50, num_to_review=3), Step("snapshot", 50)),
+    ("enough pairs", "reviewer", at(num_accepted=50, num_snapshots=1), Step("train", 50, method="sft")),
     ("enough pairs, and a rater cannot train", "rater", at(num_accepted=50), Step("write", 50)),
     ("an assistant and no answers", "reviewer", at(num_accepted=50, models=SFT), Step("make-project")),
     ("an assistant and no answers, for a rater", "rater", at(num_accepted=50, models=SFT), Step("chat")),
@@ -96,7 +97,9 @@ def test_the_step_that_helps_most(role: Role, now: Loop, step: Step) -> None:
 
 def test_a_run_that_does_it_already_is_watched() -> None:
     running = [Training("first", "sft")]
-    assert next_step(at(num_accepted=50), "reviewer", running) == Step("watch", method="sft", run="first")
+    assert next_step(at(num_accepted=50, num_snapshots=1), "reviewer", running) == Step(
+        "watch", method="sft", run="first"
+    )
     assert next_step(at(num_accepted=50), "rater", running) == Step("write", 50)
     assert next_step(at(models=SFT, num_accepted=50), "reviewer", running) == Step("make-project")
     practising = [Training("better", "grpo")]

@@ -3,7 +3,7 @@
     1. pairs of yours were sent back                          → mend them: somebody waits for that
     2. there is no pair at all                                → write the first
     3. no assistant yet, fewer than 50 accepted pairs         → review what waits (reviewers), else write
-    4. no assistant yet, 50 or more                           → train one by examples (reviewers)
+    4. no assistant yet, 50 or more                           → take a snapshot, train by examples (reviewers)
     5. an assistant, and nothing of its to judge              → make a project (reviewers), else talk to the model
     6. fewer than 50 verdicts                                 → judge what waits for you
     7. 50 verdicts and no model that learned from any         → train a reward model, or by thumbs (reviewers)
@@ -29,7 +29,7 @@ from tutelage.store.people import Role
 ENOUGH_PAIRS = 50
 ENOUGH_LABELS = 50
 Name = Literal[
-    "mend", "write-first", "write", "review", "train", "watch", "make-project", "chat", "judge", "train-again",
+    "mend", "write-first", "write", "review", "snapshot", "train", "watch", "make-project", "chat", "judge", "train-again",
     "invite", "compare",
 ]  # fmt: skip
 
@@ -109,6 +109,8 @@ def _gather(state: _State) -> Step | None:
 def _train_assistant(state: _State) -> Step | None:
     if state.num(SFT, POLICY):
         return None
+    if not state.now.num_snapshots and state.reviews:
+        return Step("snapshot", state.now.num_accepted)
     return state.train(SFT, Step("train", state.now.num_accepted, method="sft"))
 
 

@@ -18,10 +18,11 @@ from starlette.types import Scope
 from tutelage.api.app import create_app
 from tutelage.api.guards import LOCAL_HOSTS
 from tutelage.store.database import Store
+from tutelage.studio import errors
 from tutelage.studio.pages import SignInNeededError, to_sign_in
 
 STATIC = Path(__file__).with_name("static")
-PAGES = ("entrance", "home", "runs", "write", "review")
+PAGES = ("entrance", "home", "people", "account", "judge", "runs", "write", "review")
 """Modules of this room that have a `router`."""
 
 
@@ -31,6 +32,7 @@ def create_studio(store: Store, hosts: Collection[str] | None = LOCAL_HOSTS) -> 
     for name in PAGES:
         app.include_router(import_module(f"tutelage.studio.{name}").router, include_in_schema=False)
     app.add_exception_handler(SignInNeededError, to_sign_in)
+    errors.register(app)
     app.mount("/static", _Files(directory=STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     return app

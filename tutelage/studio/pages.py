@@ -83,7 +83,8 @@ async def to_sign_in(_: Request, error: Exception) -> RedirectResponse:
     return RedirectResponse(f"/sign-in?next={quote(error.wanted)}", status_code=303)
 
 
-def _view(request: Request) -> View:
+def viewer_of(request: Request) -> View:
+    """Whoever asks; raises `SignInNeededError` when nobody is signed in."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     try:
         caller = find_caller(request)
@@ -95,7 +96,7 @@ def _view(request: Request) -> View:
     return View(request, caller.person, sessions.csrf_of(key_of(request), token))
 
 
-Viewer = Annotated[View, Depends(_view)]
+Viewer = Annotated[View, Depends(viewer_of)]
 
 
 def page(viewer: View, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:

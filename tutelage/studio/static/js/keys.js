@@ -11,6 +11,7 @@ import { $, el, fill } from "./dom.js";
 /** @typedef {{key: string, label: string, run: (event: KeyboardEvent) => void}} Action */
 
 const STORE = "tutelage.keys";
+const MET = "tutelage.keys.met";
 /** @type {Map<string, Action>} */
 const actions = new Map();
 
@@ -36,11 +37,11 @@ export function keyOf(name) {
 
 /** What a button shows of it; empty while keys are off. @param {string} name */
 export function keyHint(name) {
-  return settings().off ? "" : shown(keyOf(name));
+  return settings().off ? "" : nameOfKey(keyOf(name));
 }
 
-/** @param {string} key */
-function shown(key) {
+/** What a key is called on a button. @param {string} key */
+export function nameOfKey(key) {
   const names = { "mod+enter": "Ctrl ⏎", arrowleft: "←", arrowright: "→", arrowup: "↑", arrowdown: "↓", " ": "space", escape: "Esc" };
   return names[/** @type {keyof typeof names} */ (key)] ?? (key.length === 1 ? key.toUpperCase() : key);
 }
@@ -48,10 +49,40 @@ function shown(key) {
 /** @param {Record<string, Action>} added @returns {() => void} takes them away again */
 export function bindKeys(added) {
   for (const [name, action] of Object.entries(added)) actions.set(name, action);
+  meet(added);
   return () => {
     for (const name of Object.keys(added)) actions.delete(name);
   };
 }
+
+/** Remember which shortcuts there are, so that the account's page can list those of all pages. @param {Record<string, Action>} added */
+function meet(added) {
+  const met = metKeys();
+  const before = JSON.stringify(met);
+  for (const [name, { key, label }] of Object.entries(added)) met[name] = { key, label };
+  if (JSON.stringify(met) !== before) localStorage.setItem(MET, JSON.stringify(met));
+}
+
+/** @returns {Record<string, {key: string, label: string}>} */
+function metKeys() {
+  try {
+    return JSON.parse(localStorage.getItem(MET) ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+/** Every shortcut that this browser has met. */
+export function allKeys() {
+  const changed = settings().map;
+  return Object.entries(metKeys()).map(([name, { key, label }]) => ({ name, label, key: changed[name] ?? key, isChanged: name in changed }));
+}
+
+export const keysAreOff = () => settings().off;
+/** @param {boolean} on */
+export const turnKeys = (on) => keep({ ...settings(), off: !on });
+/** All as they were. */
+export const forgetKeys = () => keep({ off: false, map: {} });
 
 /** @param {EventTarget | null} target */
 function isTyping(target) {
@@ -80,14 +111,14 @@ export function showKeys() {
   const draw = () => {
     const now = settings();
     const rows = [...actions].map(([name, action]) =>
-      el("tr", {}, el("td", {}, action.label), el("td", {}, el("button", { type: "button", class: "button quiet", "aria-label": `Change the key for: ${action.label}`, onclick: (/** @type {any} */ e) => change(name, e.currentTarget, draw) }, el("kbd", {}, shown(keyOf(name)))))),
+      el("tr", {}, el("td", {}, action.label), el("td", {}, el("button", { type: "button", class: "button quiet", "aria-label": `Change the key for: ${action.label}`, onclick: (/** @type {any} */ e) => changeKey(name, e.currentTarget, draw) }, el("kbd", {}, nameOfKey(keyOf(name)))))),
     );
     fill(
       dialog,
       el("h2", {}, "Keyboard shortcuts"),
       el("label", { class: "check" }, el("input", { type: "checkbox", checked: !now.off, onchange: (/** @type {any} */ e) => { keep({ ...settings(), off: !e.target.checked }); draw(); } }), "Use single keys"),
       rows.length ? el("table", { class: "table" }, el("tbody", {}, rows)) : el("p", { class: "dim" }, "This page has none."),
-      el("p", { class: "row end" }, el("button", { type: "button", class: "button quiet", onclick: () => { keep({ off: false, map: {} }); draw(); } }, "As they were"), el("button", { type: "button", class: "button primary", onclick: () => dialog.close() }, "Close")),
+      el("p", { class: "row end" }, el("button", { type: "button", class: "button quiet", onclick: () => { forgetKeys(); draw(); } }, "As they were"), el("button", { type: "button", class: "button primary", onclick: () => dialog.close() }, "Close")),
     );
   };
   draw();
@@ -96,8 +127,8 @@ export function showKeys() {
   dialog.showModal();
 }
 
-/** @param {string} name @param {HTMLElement} button @param {() => void} draw */
-function change(name, button, draw) {
+/** Take the next key that is pressed for an action. @param {string} name @param {HTMLElement} button @param {() => void} draw afterwards */
+export function changeKey(name, button, draw) {
   fill(button, "press a key…");
   button.addEventListener("keydown", (event) => {
     event.preventDefault();

@@ -18,6 +18,7 @@ function nextTheme() {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("tutelage.theme", root.dataset.theme);
+  document.dispatchEvent(new CustomEvent("theme-changed"));
 }
 
 function showNet() {

@@ -14,6 +14,7 @@ from tutelage.api.wire import Asked, clean
 from tutelage.runs.board import Board, Row
 from tutelage.runs.evaluations import MOST_TOKENS, Evaluation, State
 from tutelage.runs.shelf import HeldOut, Place, Seen
+from tutelage.runs.words import METHODS
 from tutelage.stats.intervals import Interval
 
 Named = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(clean)]
@@ -84,6 +85,8 @@ class ModelTold(BaseModel):
     num_parameters: int | None
     created_ms: int
     note: str
+    plain: str
+    """What its method does, in plain words."""
     answers: bool
     """Whether it can be asked something."""
     held_out: HeldOutTold | None
@@ -92,8 +95,8 @@ class ModelTold(BaseModel):
     def of(cls, seen: Seen) -> ModelTold:
         """What was seen of a model."""
         held_out = None if seen.held_out is None else HeldOutTold.of(seen.held_out)
-        told = {name: getattr(seen, name) for name in cls.model_fields if name != "held_out"}
-        return cls(**told, held_out=held_out)
+        told = {name: getattr(seen, name) for name in cls.model_fields if name not in ("held_out", "plain")}
+        return cls(**told, plain=METHODS.get(seen.method, ""), held_out=held_out)
 
 
 class LinkTold(BaseModel):

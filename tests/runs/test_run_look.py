@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -78,6 +79,24 @@ def test_log_and_record_move_into_the_folder_once_that_stays(tmp_path: Path) -> 
         ".lock", "config.json", "log.txt", "started.json",
     ]  # fmt: skip
     assert list(starting.iterdir()) == []
+
+
+def test_an_ensemble_is_as_far_as_its_members_together(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "many", steps=0, method="reward", ensemble=3, seed=4, num_steps=None)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    assert (look.see(tmp_path, "many").step, look.see(tmp_path, "many").num_steps) == (0, None)
+    make_run(tmp_path, "many-seed4", steps=10)
+    make_run(tmp_path, "many-seed5", steps=2)
+    starting = tmp_path / "runs" / ".starting"
+    starting.mkdir()
+    with (starting / "many.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        seen = look.see(tmp_path, "many")
+    assert (seen.state, seen.step, seen.num_steps, seen.metrics["loss"]) == ("running", 12, 30, 1.5)
+    make_model(tmp_path, "many")
+    (tmp_path / "models" / "many" / "tutelage_origin.json").write_text('{"kind": "ensemble"}')
+    (tmp_path / "models" / "many" / "ensemble.json").write_text("{}")
+    assert look.see(tmp_path, "many").state == "finished"
 
 
 def test_runs_are_listed_from_the_newest(tmp_path: Path) -> None:

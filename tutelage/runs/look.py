@@ -1,12 +1,13 @@
 """What there is to see of the runs of a workspace: which there are, how each stands, how far it is, why it ended.
 
-    starting     its process lives and does not train yet; an ensemble stays so while its members train
+    starting     its process lives and does not train yet
     running      a process trains into it
     finished     its model is there
     interrupted  it was stopped, or its process is gone without having said anything
     failed       its process ended with an error, which is the last thing it said
 
-Everything is read anew from the folders, so nothing is lost when whoever looks is started again.
+An ensemble is as far as its members, which are runs of their own, are together. Everything is read anew from the
+folders, so nothing is lost when whoever looks is started again.
 Leaves out: the curves (`curves`).
 """
 
@@ -37,6 +38,7 @@ SILENT = (
     "process"
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+MOST_MEMBERS = 100
 SPARK_POINTS = 40
 SPEED_STEPS = 20
 """Steps whose time tells how long the rest will take."""
@@ -101,9 +103,16 @@ def see(workspace: Path, name: str) -> Sight:
     files.settle()
     config, record = read_json(files.folder / "config.json"), files.record
     lines = last_records(files.folder / "metrics.jsonl")
-    last = lines[-1] if lines else {}
+    members = _members(workspace, name, config)
+    last = (lines or [line for member in members for line in member[-1:]] or [{}])[-1]
     step, total = int(last.get("step", 0)), config.get("num_steps")
     state = _state(files)
+    if members:
+        step, total = (
+            sum(member[-1]["step"] for member in members if member),
+            _steps_of_members(workspace, name, config),
+        )
+        state = "running" if state == "starting" and step else state
     left = _seconds_left(lines, total - step) if total and state == "running" else None
     options = _options_of(record)
     return Sight(
@@ -163,6 +172,27 @@ def _has_made_its_model(files: RunFiles) -> bool:
         return False
     is_ensemble = origin.get("kind") == "ensemble" and (files.model / ENSEMBLE_FILE).is_file()
     return is_ensemble or origin.get("run") == files.name
+
+
+def _names_of_members(name: str, config: Mapping[str, Any]) -> list[str]:
+    """The runs of an ensemble's members, begun or not; none for a run that is no ensemble."""
+    count, seed = config.get("ensemble"), config.get("seed")
+    if not (isinstance(count, int) and isinstance(seed, int) and 1 < count <= MOST_MEMBERS):
+        return []
+    return [f"{name}-seed{number}" for number in range(seed, seed + count)]
+
+
+def _members(workspace: Path, name: str, config: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """The last lines of each member's metrics."""
+    names = _names_of_members(name, config)
+    return [last_records(RunFiles(workspace, each).folder / "metrics.jsonl") for each in names]
+
+
+def _steps_of_members(workspace: Path, name: str, config: Mapping[str, Any]) -> int | None:
+    """All steps of all members together; every one takes as many as the first."""
+    names = _names_of_members(name, config)
+    steps = read_json(RunFiles(workspace, names[0]).folder / "config.json").get("num_steps")
+    return steps * len(names) if isinstance(steps, int) else None
 
 
 def _is_stopping(files: RunFiles) -> bool:

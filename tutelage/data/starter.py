@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from tutelage.data.files import open_stream
 from tutelage.data.raw import RawFile
@@ -21,6 +22,12 @@ COMPARE = "compare"
 def open_pairs() -> list[RawFile]:
     """The starter pairs, one file a category, in name order."""
     return _open_all("pairs_")
+
+
+def pair_files() -> list[Path]:
+    """The files of the starter pairs, in name order."""
+    folder = Path(str(files("tutelage.data").joinpath("starter")))
+    return sorted(folder.glob("pairs_*.jsonl"))
 
 
 def open_sealed() -> list[RawFile]:

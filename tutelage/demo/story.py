@@ -19,9 +19,11 @@ from rich.table import Table
 
 from tutelage.data import load_conversations, load_general_texts, load_prompts
 from tutelage.demo.kept import kept, pack_answers, pack_result, sources_of, unpack_answers, unpack_result
+from tutelage.demo.record import enter_record
 from tutelage.demo.training import ANSWER_TOKENS, BASE, REWARD, RLHF, SFT, train_once
 from tutelage.engine.answer import AT_ONCE, answer_prompts
 from tutelage.engine.generate import Sampling
+from tutelage.errors import TutelageError
 from tutelage.evaluate.contest import Moved, hold_contests, how_far_moved
 from tutelage.evaluate.markdown import clean_text
 from tutelage.evaluate.rater import ScriptedRater
@@ -50,6 +52,7 @@ PAIR_SAMPLING = Sampling(max_new_tokens=ANSWER_TOKENS, temperature=1.0)
 KL_SAMPLING = Sampling(max_new_tokens=ANSWER_TOKENS, temperature=1.0, seed=1)
 RATER = ScriptedRater(noise=0.16, seed=0)
 PAIRS_FOR_ME = 20
+STUDIO_ADDRESS = "http://127.0.0.1:8300"
 
 
 @dataclass
@@ -259,11 +262,22 @@ class Demo:
                 facts=facts, first_prompts=SHOWN, standings=standings,
             )  # fmt: skip
         self.console.print(self.watch.table())
-        self.console.print(f"\nTalk with the model: [bold]{self._chat_command()}[/]\n")
+        self._enter_record()
+        self.console.print(f"\nTalk with the model: [bold]{self._command(f'chat {self.rlhf}')}[/]")
+        self.console.print(f"Open the studio: [bold]{self._command('studio')}[/], at {STUDIO_ADDRESS}\n")
 
-    def _chat_command(self) -> str:
+    def _enter_record(self) -> None:
+        """Pairs, verdicts and models where people find them; a record that cannot be written costs no demo."""
+        try:
+            num_pairs, num_verdicts = enter_record(self.workspace, self.out, self._verdicts)
+        except TutelageError as error:
+            self.console.print(f"\nNothing of it is in the workspace's record: {escape(str(error))}")
+        else:
+            self.console.print(f"\nIn the workspace's record: {num_pairs} pairs and {num_verdicts} verdicts.")
+
+    def _command(self, words: str) -> str:
         elsewhere = "" if self.workspace == Path("workspace") else f" --workspace {self.workspace}"
-        return escape(f"tutelage chat {self.rlhf}{elsewhere}")
+        return escape(f"tutelage {words}{elsewhere}")
 
 
 def _share(interval: Interval) -> str:

@@ -53,6 +53,10 @@ export async function flush() {
         keep(waiting().filter((each) => each.id !== sent.id));
         watchers.get(sent.id)?.done(value);
       } catch (error) {
+        if (error instanceof ApiError && error.status === 401) {
+          keep(waiting()); // signed out: the page goes to the sign-in, and sends it after that
+          return;
+        }
         if (error instanceof ApiError && error.passing) {
           failures += 1;
           keep(waiting());

@@ -33,8 +33,8 @@ def create_studio(store: Store, hosts: Collection[str] | None = LOCAL_HOSTS) -> 
         app.include_router(import_module(f"tutelage.studio.{name}").router, include_in_schema=False)
     app.add_exception_handler(SignInNeededError, to_sign_in)
     errors.register(app)
-    app.mount("/static", _Files(directory=STATIC), name="static")
-    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    # Files alone are compressed: the length of a page must not tell what secret stands in it beside others' words.
+    app.mount("/static", GZipMiddleware(_Files(directory=STATIC), minimum_size=1000), name="static")
     return app
 
 

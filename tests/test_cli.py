@@ -133,7 +133,11 @@ def test_help_names_every_verb_and_train_every_option() -> None:
     assert "Records a step:" in options
 
 
-VERBS = ("train", "check", "chat", "generate", "report", "models", "score", "demo")
+VERBS = (
+    "train", "check", "chat", "generate", "report", "models", "score", "demo", "init", "backup", "restore", "upgrade",
+    "server", "studio", "snapshot", "datasets", "diff", "import", "imports", "export", "lineage", "remove-work",
+    "label", "choose",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -161,9 +161,10 @@ def unknown_models(connection: Connection, workspace: Path) -> list[str]:
 
 
 def catch_up(connection: Connection, workspace: Path) -> None:
-    """Register the models that the index lacks; those that cannot be read are left for `rescan` to tell of."""
+    """Register the models that the index lacks; links and what cannot be read are left for `rescan` to tell of."""
     for name in unknown_models(connection, workspace):
-        if is_text(name) and len(name) <= LONGEST_MODEL_NAME:
+        is_link = (workspace / "models" / name).is_symlink()
+        if is_text(name) and len(name) <= LONGEST_MODEL_NAME and not is_link:
             with contextlib.suppress(ModelError):
                 register(connection, workspace, name)
 

@@ -2,7 +2,8 @@
 /** Small helpers to build and find elements. Text always goes in as text; only HTML that the server made safe goes in
  * as HTML, by `setRendered`. */
 
-/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {Node | string | number | null | undefined | false} One */
+/** @typedef {One | One[] | (One | One[] | (One | One[])[])[]} Child what an element holds: one, or lists of them as deep as comes */
 
 /**
  * An element: `el("button", {class: "button", onclick: run}, "Go")`. Keys that begin with `on` are listeners,
@@ -18,7 +19,7 @@ export function el(tag, props = {}, ...children) {
     else if (key === "dataset") Object.assign(node.dataset, value);
     else node.setAttribute(key, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child || child === 0).map((child) => (child instanceof Node ? child : String(child))));
+  node.append(.../** @type {any[]} */ (children).flat(Infinity).filter((child) => child || child === 0).map((child) => (child instanceof Node ? child : String(child))));
   return node;
 }
 

@@ -225,7 +225,7 @@ async function undo() {
   await draft?.save();
   const before = correcting ? correcting.id : "";
   try {
-    const { records } = await get(path`/api/projects/${project}/mine?limit=1&before=${before}`);
+    const { records } = await get(path`/api/projects/${project}/mine?limit=1&after=${before}`);
     if (records.length) await openLabel(records[0]);
     else toast(before ? "This is the first one you judged here" : "There is nothing to undo yet");
   } catch (error) {

@@ -23,6 +23,21 @@ export async function showFigures(place, project) {
       told.raters.length ? raters(told.raters) : el("p", { class: "dim" }, "Nobody has judged anything here yet."))));
 }
 
+/** One's own line, which nobody else but reviewers sees. @param {HTMLElement} place @param {string} project @param {string} personId */
+export async function showOwn(place, project, personId) {
+  const { raters: lines } = await get(path`/api/projects/${project}/progress`);
+  const mine = lines.find((/** @type {any} */ each) => each.person_id === personId);
+  if (!mine?.num_labels) return;
+  const facts = [
+    [mine.num_labels, "labels"],
+    mine.median_seconds === null ? null : [`${Math.round(mine.median_seconds)} s`, "for each, in the middle"],
+    mine.with_others ? [share(mine.with_others), "of the time another rater said the same"] : null,
+    mine.with_self ? [share(mine.with_self), "of the time you said the same when asked again"] : null,
+  ];
+  fill(place, el("dl", { class: "own row" }, facts.map((each) => each && el("div", {}, el("dt", { class: "dim small" }, each[1]), el("dd", {}, each[0])))));
+  place.hidden = false;
+}
+
 /** @param {any[]} measures */
 function agreement(measures) {
   const words = { outcome: "Which is better", strength: "And by how much", thumb: "Good or not", pairs: "Which of two is better" };

@@ -23,8 +23,9 @@ export async function showProjects(opened = "") {
       if (!next) break;
       after = next;
     }
-    all.sort((one, other) => Number(other.num_waiting > 0) - Number(one.num_waiting > 0));
-    fill(place, all.length ? all.map((each) => card(each, opened === each.project)) : empty());
+    const shown = all.filter((each) => reviews || each.state !== "closed" || each.num_given);
+    shown.sort((one, other) => Number(other.num_waiting > 0) - Number(one.num_waiting > 0));
+    fill(place, shown.length ? shown.map((each) => card(each, opened === each.project)) : empty());
   } catch (error) {
     fill(place, el("p", { class: "error" }, /** @type {Error} */ (error).message));
   }

@@ -4,11 +4,12 @@
 import { get, path, render } from "./api.js";
 import { $, ago, el } from "./dom.js";
 import { LETTERS, answerText } from "./judge_show.js";
+import { showOwn } from "./judge_figures.js";
 import { inWords } from "./judge_words_of.js";
 
 const place = $("#mine");
-const { project } = place.dataset;
-let before = "";
+const { project, person } = place.dataset;
+let after = "";
 let count = 0;
 
 async function more() {
@@ -16,12 +17,12 @@ async function more() {
   const button = $("#more");
   button.disabled = true;
   try {
-    const { records, next } = await get(path`/api/projects/${project}/mine?limit=20&before=${before}`);
+    const { records, next } = await get(path`/api/projects/${project}/mine?limit=20&after=${after}`);
     const made = records.map(card);
     place.append(...made);
     if (count && made.length) $("a", made[0]).focus();
     count += records.length;
-    before = next ?? "";
+    after = next ?? "";
     $("#more-place").hidden = !next;
     status.textContent = count ? `${count} shown` : "You have not judged anything here yet.";
   } catch (error) {
@@ -57,3 +58,4 @@ async function fillIn(_, shown, task) {
 
 $("#more").addEventListener("click", () => void more());
 void more();
+showOwn($("#own"), project, person).catch(() => {}); // figures that may be missing

@@ -19,14 +19,14 @@ function showOne(place, html) {
 export function thumbs(place, _, html, changed) {
   /** @type {boolean | null} */
   let good = null;
-  const both = [[true, "1", "Good", "👍"], [false, "0", "Not good", "👎"]].map(([value, key, label, sign]) => {
+  const both = [[true, "1", "Good"], [false, "0", "Not good"]].map(([value, key, label]) => {
     const name = value ? "judge-good" : "judge-bad";
     const run = () => {
       good = /** @type {boolean} */ (value);
       draw();
       changed();
     };
-    const button = el("button", { type: "button", class: "button verdict thumb", "aria-label": label, "aria-pressed": "false", onclick: run }, el("span", { "aria-hidden": "true" }, sign), el("span", {}, label), hint(name));
+    const button = el("button", { type: "button", class: "button verdict thumb", "aria-label": label, "aria-pressed": "false", onclick: run }, el("span", {}, label), hint(name));
     return { value, name, button, action: { key: String(key), label: String(label), run } };
   });
   const draw = () => both.forEach((each) => each.button.setAttribute("aria-pressed", String(each.value === good)));

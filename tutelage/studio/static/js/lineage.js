@@ -19,6 +19,8 @@ const ROW_GAP = 18;
 const WIDEST = 250;
 const NARROWEST = 150;
 const LANE = 12;
+const PASSING = 6;
+const PADDING = 8; // of the frame, both sides
 
 /** The nodes by key, each model and each piece of data once, however often the tree names it. @param {any} root */
 export function graphOf(root) {
@@ -82,7 +84,7 @@ function rank(nodes) {
 
 /** @param {GraphNode} one @param {string} root @param {(key: string) => void} tell */
 function box(one, root, tell) {
-  const lines = one.kind === "model" ? modelLines(one.made) : dataLines(one.source);
+  const lines = one.kind === "model" ? modelLines(one.made, one.name) : dataLines(one.source);
   const inside = [el("span", { class: "node-name wrap" }, one.kind === "data" ? one.name.split("/").pop() : one.name), ...lines.map((line) => el("span", { class: `node-line ${line.kind ?? ""}` }, line.text))];
   const isHere = one.kind === "model" && one.name === root;
   const properties = { class: `node ${one.kind}${isHere ? " here" : ""}`, dataset: { key: one.key } };
@@ -114,7 +116,7 @@ export function drawLineage(place, made) {
 
 /** @param {HTMLElement} canvas @param {SVGElement} lines @param {GraphNode[]} order */
 function arrange(canvas, lines, order) {
-  const width = canvas.parentElement?.clientWidth ?? 0;
+  const width = (canvas.parentElement?.clientWidth ?? PADDING) - PADDING;
   const columns = Math.max(...order.map((one) => one.rank)) + 1;
   const room = Math.floor((width - GAP * (columns - 1)) / columns);
   const narrow = room < NARROWEST;
@@ -124,47 +126,87 @@ function arrange(canvas, lines, order) {
   else spread(canvas, lines, order, Math.min(room, WIDEST));
 }
 
+/** @typedef {{key: string, rank: number, height: number, box: any, from: string[]}} Slot */
+
+/** The nodes' places in the columns, and for a way that leads past a column a place there to lead through.
+ * @param {GraphNode[]} order @returns {{slots: Slot[], ways: {role: string, through: string[]}[]}} */
+function slotsOf(order) {
+  const slots = order.map((one) => /** @type {Slot} */ ({ key: one.key, rank: one.rank, height: one.box.offsetHeight, box: one.box, from: [] }));
+  const byKey = new Map(slots.map((slot) => [slot.key, slot]));
+  const ways = [];
+  for (const one of order) {
+    for (const edge of one.from) {
+      const start = byKey.get(edge.from);
+      if (!start) continue;
+      const through = [start.key];
+      for (let number = start.rank + 1; number < one.rank; number += 1) {
+        const key = `${edge.from} ${edge.role} ${one.key} ${number}`;
+        const passing = { key, rank: number, height: PASSING, box: null, from: [through[through.length - 1]] };
+        slots.push(passing);
+        through.push(key);
+      }
+      byKey.get(one.key)?.from.push(through[through.length - 1]);
+      ways.push({ role: edge.role, through: [...through, one.key] });
+    }
+  }
+  return { slots, ways };
+}
+
 /** In columns, from left to right. @param {HTMLElement} canvas @param {SVGElement} lines @param {GraphNode[]} order @param {number} wide */
 function spread(canvas, lines, order, wide) {
-  /** @type {GraphNode[][]} */
+  for (const one of order) one.box.style.width = `${wide}px`;
+  const { slots, ways } = slotsOf(order);
+  /** @type {Slot[][]} */
   const columns = [];
-  for (const one of order) {
-    one.box.style.width = `${wide}px`;
-    (columns[one.rank] ??= []).push(one);
-  }
-  const heights = columns.map((column) => column.reduce((sum, one) => sum + one.box.offsetHeight, ROW_GAP * (column.length - 1)));
+  for (const slot of slots) (columns[slot.rank] ??= []).push(slot);
+  const heights = columns.map((column) => column.reduce((sum, slot) => sum + slot.height, ROW_GAP * (column.length - 1)));
   const high = Math.max(...heights);
-  /** @type {Map<string, {x: number, y: number, height: number}>} */
+  /** @type {Map<string, {x: number, y: number}>} */
   const places = new Map();
   columns.forEach((column, number) => {
     column.sort((a, b) => middle(a, places) - middle(b, places));
     let top = (high - heights[number]) / 2;
-    for (const one of column) {
-      const height = one.box.offsetHeight;
+    for (const slot of column) {
       const x = number * (wide + GAP);
-      one.box.style.left = `${x}px`;
-      one.box.style.top = `${top}px`;
-      places.set(one.key, { x, y: top + height / 2, height });
-      top += height + ROW_GAP;
+      if (slot.box) {
+        slot.box.style.left = `${x}px`;
+        slot.box.style.top = `${top}px`;
+      }
+      places.set(slot.key, { x, y: top + slot.height / 2 });
+      top += slot.height + ROW_GAP;
     }
   });
   size(canvas, lines, columns.length * (wide + GAP) - GAP, high);
-  for (const one of order) {
-    const to = /** @type {{x: number, y: number}} */ (places.get(one.key));
-    one.from.forEach((edge, number) => {
-      const from = places.get(edge.from);
-      if (!from) return;
-      const end = to.y + (number - (one.from.length - 1) / 2) * 9;
-      const bend = Math.max(GAP / 2, (to.x - from.x - wide) / 2);
-      line(lines, `M${from.x + wide} ${from.y}C${from.x + wide + bend} ${from.y} ${to.x - bend} ${end} ${to.x - 7} ${end}`, edge.role);
-      arrow(lines, to.x, end, edge.role);
-    });
+  const arriving = new Map(slots.map((slot) => [slot.key, slot.from.length]));
+  const arrived = new Map();
+  for (const way of ways) {
+    const last = way.through[way.through.length - 1];
+    const number = arrived.get(last) ?? 0;
+    arrived.set(last, number + 1);
+    lead(lines, way, places, wide, (number - ((arriving.get(last) ?? 1) - 1) / 2) * 9);
   }
 }
 
-/** The mean height of what a node comes from. @param {GraphNode} one @param {Map<string, {y: number}>} places */
-function middle(one, places) {
-  const known = one.from.map((edge) => places.get(edge.from)?.y).filter((y) => y !== undefined);
+/** @param {SVGElement} lines @param {{role: string, through: string[]}} way @param {Map<string, {x: number, y: number}>} places @param {number} wide @param {number} aside how far from the middle it arrives */
+function lead(lines, way, places, wide, aside) {
+  const points = way.through.map((key) => /** @type {{x: number, y: number}} */ (places.get(key)));
+  let drawn = `M${points[0].x + wide} ${points[0].y}`;
+  points.slice(1).forEach((to, index) => {
+    const from = points[index];
+    const isLast = index === points.length - 2;
+    const [end, y] = isLast ? [to.x - 7, to.y + aside] : [to.x, to.y];
+    const bend = Math.max(GAP / 2, (to.x - from.x - wide) / 2);
+    drawn += `C${from.x + wide + bend} ${from.y} ${to.x - bend} ${y} ${end} ${y}`;
+    if (!isLast) drawn += `H${to.x + wide}`;
+  });
+  line(lines, drawn, way.role);
+  const to = points[points.length - 1];
+  arrow(lines, to.x, to.y + aside, way.role);
+}
+
+/** The mean height of what a node comes from. @param {Slot} slot @param {Map<string, {y: number}>} places */
+function middle(slot, places) {
+  const known = slot.from.map((key) => places.get(key)?.y).filter((y) => y !== undefined);
   return known.length ? known.reduce((sum, y) => sum + y, 0) / known.length : 0;
 }
 

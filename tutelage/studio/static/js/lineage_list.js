@@ -21,7 +21,7 @@ export function lineageList(made) {
 
 /** @param {any} made @param {string} role @param {Map<string, HTMLElement>} places @returns {HTMLElement} */
 function model(made, role, places) {
-  const told = modelLines(made).map((line) => line.text).join(", ");
+  const told = modelLines(made, made.name).map((line) => line.text).join(", ");
   const head = el("p", { class: "wrap" }, role ? `${ROLES[role] ?? role} ` : "", el("a", { href: path`/models/${made.name}` }, made.name), el("span", { class: "dim small" }, ` ${made.is_repeated ? "(told of above)" : told}`));
   const inside = made.inputs.map((/** @type {any} */ each) => source(each, places));
   return el("li", {}, head, inside.length ? el("ul", {}, inside) : null);

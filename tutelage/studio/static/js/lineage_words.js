@@ -26,9 +26,11 @@ export function names(counts, most = Infinity) {
   return some.join(", ") + (all.length > most ? ` and ${all.length - most} more` : "");
 }
 
-/** @param {any} made @returns {Line[]} */
-export function modelLines(made) {
-  if (!made) return [{ text: "not of this workspace" }];
+const SHIPPED = { text: "comes with Tutelage" };
+
+/** @param {any} made @param {string} name @returns {Line[]} */
+export function modelLines(made, name) {
+  if (!made) return [name.startsWith("starter-") ? SHIPPED : { text: "not in this workspace" }];
   const how = [made.method ? `by ${made.method}` : "", made.steps !== null ? counted(made.steps, "step") : "", made.tokens ? `${many(made.tokens)} tokens` : ""];
   return [{ text: how.filter(Boolean).join(" · ") || "not made here" }, { text: day(made.made_ms), kind: "dim" }];
 }
@@ -36,6 +38,7 @@ export function modelLines(made) {
 /** @param {any} source @returns {Line[]} */
 export function dataLines(source) {
   const facts = source.facts;
+  if (["starter", "compare", "sealed"].includes(source.name)) return [SHIPPED];
   if (!facts) return [{ text: source.role === "check" ? "a check" : source.content_hash ? `a file, sha256 ${source.content_hash.slice(0, 8)}…` : "not a snapshot of this workspace" }];
   const lines = [{ text: `${counted(facts.num_records, facts.kind === "pairs" ? "pair" : "label")} · ${day(facts.made_ms)}` }];
   const people = facts.counts[facts.kind === "pairs" ? "authors" : "raters"] ?? {};

@@ -35,7 +35,7 @@ function complain(error) {
 // What it is -----------------------------------------------------------------------------------------------------------
 
 function drawHead() {
-  fill($("#kind"), el("span", { class: "badge" }, model.place === "gone" ? "folder removed" : model.kind));
+  fill($("#kind"), el("span", { class: "badge" }, model.place === "gone" ? "folder not here" : model.kind));
   const buttons = [
     model.answers ? el("a", { class: "button", href: `/chat?model=${encodeURIComponent(name)}` }, "Talk with it") : null,
     model.run && insider ? el("a", { class: "button", href: path`/runs/${model.run}` }, "Its training run") : null,

@@ -14,7 +14,7 @@ export function finished(evaluation, name, insider) {
   return el("div", { class: "card stack", dataset: { evaluation: evaluation.name } },
     el("div", { class: "row between" },
       el("p", { class: "wrap" }, el("strong", {}, evaluation.models.join(" → ")), el("br"), el("span", { class: "small dim" }, terms(evaluation), " · ", when(evaluation.at_ms))),
-      insider ? el("a", { class: "button", href: path`/reports/${evaluation.name}`, target: "_blank", rel: "noopener" }, "Read all answers ", el("span", { class: "small dim" }, "(opens a new tab)")) : null),
+      insider ? el("a", { class: "button", href: path`/reports/${evaluation.name}`, target: "_blank", rel: "noopener" }, "Read all answers ", el("span", { "aria-hidden": "true" }, "↗"), el("span", { class: "visually-hidden" }, "(opens a new tab)")) : null),
     evaluation.anew.length ? el("p", { class: "caution" }, `${evaluation.anew.join(" and ")} ${evaluation.anew.length === 1 ? "was" : "were"} made anew since: these numbers are of what stood there before.`) : null,
     (numbers.contests ?? []).filter((/** @type {any} */ each) => [each.model, each.against].includes(name)).map((/** @type {any} */ each) => contest(each)),
     numbers.overview ? el("p", {}, numbers.overview) : null,
@@ -35,11 +35,11 @@ function contest(one) {
 /** @param {any[]} measures @param {any} evaluation */
 function table(measures, evaluation) {
   const head = ["Measure", ...evaluation.models, "Difference", ""];
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measures" }, el("table", { class: "table" },
+  return el("table", { class: "table cards", "aria-label": "Measures that changed" },
     el("thead", {}, el("tr", {}, head.map((text, index) => (text ? el("th", { scope: "col", class: index ? "num wrap" : "" }, text) : el("td", {}))))),
     el("tbody", {}, measures.map((each) => el("tr", {},
       el("th", { scope: "row", title: each.meaning }, each.label),
-      each.estimates.map((/** @type {any} */ estimate) => el("td", { class: "num nowrap" }, measured(each, estimate))),
-      el("td", { class: "num nowrap" }, measured(each, each.difference, true)),
-      el("td", {}, el("span", { class: `badge ${each.verdict === "better" ? "good" : "bad"}` }, each.verdict)))))));
+      each.estimates.map((/** @type {any} */ estimate, /** @type {number} */ index) => el("td", { class: "num", "data-label": evaluation.models[index] }, el("span", { class: "nowrap" }, measured(each, estimate)))),
+      el("td", { class: "num", "data-label": "Difference" }, el("span", { class: "nowrap" }, measured(each, each.difference, true))),
+      el("td", {}, el("span", { class: `badge ${each.verdict === "better" ? "good" : "bad"}` }, each.verdict))))));
 }

@@ -51,6 +51,12 @@ export function against(verdict, base) {
   return el("span", { class: "badge" }, "no difference shown");
 }
 
+/** The same where it is plain against which. @param {string} verdict */
+export function verdict(verdict) {
+  if (verdict === "undecided") return el("span", { class: "badge" }, "no difference shown");
+  return el("span", { class: `badge ${verdict === "better" ? "good" : "bad"}` }, verdict);
+}
+
 /** @type {Record<string, {text: string, kind: string}>} */
 const STATES = {
   running: { text: "running", kind: "accent" },

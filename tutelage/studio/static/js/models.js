@@ -5,7 +5,7 @@ import { get, path } from "./api.js";
 import { $, $$, el, fill } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
 import { evaluateDialog, underWay } from "./model_evaluate.js";
-import { against, counted, many, plot, share, size, when } from "./model_words.js";
+import { counted, many, plot, share, size, verdict, when } from "./model_words.js";
 import { toast } from "./shell.js";
 
 const EVERY_MS = 3000;
@@ -36,9 +36,9 @@ function row(model) {
   const numbers = [model.num_parameters ? `${many(model.num_parameters)} parameters` : "", model.size_bytes ? size(model.size_bytes) : ""];
   return el(
     "li",
-    { class: "card model" },
+    { class: "card model-row" },
     el("div", {}, el("a", { class: "name wrap", href: path`/models/${model.name}` }, model.name), el("p", { class: "small dim wrap" }, made(model))),
-    el("div", {}, model.place === "gone" ? el("span", { class: "badge warn" }, "folder removed") : el("span", { class: "badge" }, model.kind)),
+    el("div", {}, model.place === "gone" ? el("span", { class: "badge warn" }, "folder not here") : el("span", { class: "badge" }, model.kind)),
     el("p", { class: "small dim" }, numbers.filter(Boolean).join(" · ")),
     el("p", { class: "small dim end" }, model.created_ms ? when(model.created_ms) : ""),
   );
@@ -97,10 +97,10 @@ function boardRow(one, to, ranked) {
   return el("tr", {},
     el("th", { scope: "row" }, el("a", { class: "name wrap", href: path`/models/${one.model}` }, one.model)),
     el("td", { class: "plot-cell" }, plot(one.rate, one.verdict)),
-    el("td", { "data-label": "Win rate" }, el("strong", { class: "nowrap" }, share(one.rate)), el("p", { class: "small dim" }, `${counted(one.wins, "win")}, ${counted(one.ties, "tie")}, ${counted(one.losses, "loss", "losses")}`)),
-    el("td", { "data-label": `Against ${to}` }, against(one.verdict, to)),
+    el("td", { "data-label": "Win rate" }, el("strong", { class: "nowrap" }, share(one.rate)), el("p", { class: "small dim nowrap" }, `${counted(one.wins, "win")}, ${counted(one.ties, "tie")}, ${counted(one.losses, "loss", "losses")}`)),
+    el("td", { "data-label": `Against ${to}` }, verdict(one.verdict)),
     ranked ? el("td", { "data-label": "Among these" }, one.place ? `place ${one.place}` : el("span", { class: "dim small wrap" }, `no difference shown to ${one.like.join(", ")}`)) : null,
-    el("td", { class: "small dim", "data-label": "Measured" }, when(one.at_ms), link ? " · " : "", link));
+    el("td", { class: "small dim", "data-label": "Measured" }, el("span", {}, when(one.at_ms), link ? " · " : "", link)));
 }
 
 /** @param {string} name */

@@ -10,6 +10,8 @@ const WORDS = {
   "people.invited": "made an invitation", "people.accepted": "accepted an invitation", "people.uninvited": "revoked an invitation", "people.role": "changed a role",
   "people.activated": "took an account back into use", "people.deactivated": "took an account out of use", "people.work_removed": "took somebody's work out",
   "password.changed": "changed their password", "password.set": "set a password", "token.made": "made an API token", "token.revoked": "revoked an API token",
+  "project.created": "made a project", "project.chosen": "chose what to label", "item.adjudicated": "decided about an item", "runs.started": "started a run", "runs.stopped": "stopped a run",
+  "runs.resumed": "went on with a run", "evaluations.started": "started an evaluation", "evaluations.stopped": "stopped an evaluation",
   "project.guideline": "wrote a version of the guidelines", "project.items": "added items", "project.state": "opened, paused or closed a project", "item.withdrawn": "withdrew an item",
   "writing_guideline.changed": "wrote a version of the writing guideline", "files.exported": "exported files", "workspace.made": "made the workspace", "label.revealed": "looked who wrote the answers",
 };

@@ -84,10 +84,10 @@ function card(progress) {
     el("div", { class: "row between" }, el("h3", { class: "wrap" }, progress.project), el("a", { href: path`/judge/${progress.project}/mine` }, "My labels")),
     el("div", { class: "figures" },
       figure(me.num_labels, "verdicts"),
-      figure(shareOf(me.with_others, "pairs of verdicts"), "the same as others", "agreement"),
+      figure(shareOf(me.with_others, "items"), "the same as others", "agreement"),
       figure(shareOf(me.with_self, "repeats"), "the same when asked again", "self-agreement"),
-      figure(shareOf(me.gold, "known answers"), "right where the answer is known", "gold"),
-      figure(`${seconds(me.median_seconds)}`, "for most of them", "median"),
+      figure(shareOf(me.gold, "items"), "right where the answer is known", "gold"),
+      figure(seconds(me.median_seconds), "is the usual time", "median"),
       me.num_skipped ? figure(me.num_skipped, "skipped") : null));
 }
 

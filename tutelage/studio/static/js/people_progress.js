@@ -42,8 +42,8 @@ function parts(told) {
     el("div", { class: "figures" },
       told.agreement.map(agreement),
       figure(shareOf(told.with_self, "repeats"), "the same when asked again", "self-agreement"),
-      figure(shareOf(told.gold, "known answers"), "right where the answer is known", "gold"),
-      figure(seconds(told.median_seconds), "for most verdicts", "median"),
+      figure(shareOf(told.gold, "verdicts"), "right where the answer is known", "gold"),
+      figure(seconds(told.median_seconds), "is the usual time", "median"),
       told.num_adjudicated ? figure(told.num_adjudicated, "decided by reviewers") : null),
     told.raters.length ? table(told) : el("p", { class: "dim" }, "Nobody has judged here yet."),
   ];
@@ -55,7 +55,7 @@ function agreement(measure) {
   const which = name && name !== "verdict" ? `: ${name}` : "";
   const number = (/** @type {number} */ value) => value.toFixed(2);
   return figure(
-    el("span", {}, alpha ? `α ${number(alpha.alpha.estimate)} [${number(alpha.alpha.low)}, ${number(alpha.alpha.high)}]` : "–"),
+    el("span", { class: "nowrap" }, alpha ? `α ${number(alpha.alpha.estimate)} [${number(alpha.alpha.low)}, ${number(alpha.alpha.high)}]` : "–"),
     `beyond chance${which}${raw ? `; the same in ${Math.round(100 * raw.share.estimate)} %` : ""}`, "Krippendorff's α",
   );
 }
@@ -64,12 +64,12 @@ function agreement(measure) {
 function table(told) {
   const columns = ["Rater", "Verdicts", "Same as others", "Same as before", "Right on known", "Median time", "Skipped", "Cannot judge"];
   return el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Raters of ${told.project}` },
-    el("table", { class: "table" },
+    el("table", { class: "table raters" },
       el("caption", { class: "small dim" }, `${counted(told.raters.length, "rater")}, by name`),
       el("thead", {}, el("tr", {}, columns.map((each) => el("th", { scope: "col" }, each)))),
       el("tbody", {}, told.raters.map((/** @type {any} */ each) =>
         el("tr", {},
-          el("th", { scope: "row", class: "wrap" }, each.name), el("td", {}, each.num_labels.toLocaleString("en")), el("td", {}, shareOf(each.with_others, "pairs")),
+          el("th", { scope: "row", class: "wrap" }, each.name), el("td", {}, each.num_labels.toLocaleString("en")), el("td", {}, shareOf(each.with_others, "items")),
           el("td", {}, shareOf(each.with_self, "repeats")), el("td", {}, shareOf(each.gold, "items")), el("td", {}, seconds(each.median_seconds)), el("td", {}, each.num_skipped), el("td", {}, each.num_cannot_judge))))));
 }
 

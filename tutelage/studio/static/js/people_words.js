@@ -16,7 +16,7 @@ export function rate({ estimate, low, high }) {
 /** A share with how many cases it is of; a dash where there is none. @param {Share | null} share @param {string} [of] */
 export function shareOf(share, of = "items") {
   if (!share) return el("span", { class: "dim" }, "–");
-  return el("span", {}, rate(share.share), " ", el("small", { class: "dim" }, `of ${share.num_units.toLocaleString("en")} ${share.num_units === 1 ? of.replace(/s$/, "") : of}`));
+  return el("span", {}, el("span", { class: "nowrap" }, rate(share.share)), " ", el("small", { class: "dim" }, `of ${share.num_units.toLocaleString("en")} ${share.num_units === 1 ? of.replace(/s$/, "") : of}`));
 }
 
 /** "52 s", "2 min". @param {number | null} seconds */

@@ -129,8 +129,8 @@ async function show() {
 
 /** @param {string} name @param {string} text @param {() => void} run @param {string} [kind] */
 function action(name, text, run, kind = "") {
-  const hint = keyHint(name);
-  return el("button", { type: "button", class: `button ${kind}`, dataset: { action: name }, onclick: run }, text, hint ? el("kbd", {}, hint) : null);
+  const hint = keyHint(`review-${name}`);
+  return el("button", { type: "button", class: `button ${kind}`, onclick: run }, text, hint ? el("kbd", {}, hint) : null);
 }
 
 /** @param {Entry} entry */
@@ -195,12 +195,10 @@ function onward() {
 function wantComment(step) {
   const comment = $("#comment");
   const error = $("#comment-error");
-  const again = step === "return" ? "back" : "reject";
   waitingFor = step === "return" ? "return" : "reject";
   error.textContent = step === "return" ? "Say what is to be done, then press Ctrl+Enter or the button again." : "Say why, then press Ctrl+Enter or the button again.";
   error.hidden = false;
   comment.setAttribute("aria-invalid", "true");
-  comment.dataset.action = again;
   comment.focus();
 }
 /** @type {"return" | "reject" | null} */
@@ -253,15 +251,15 @@ function edit() {
 }
 
 bindKeys({
-  next: { key: "j", label: "Next pair", run: () => go(at + 1) },
-  previous: { key: "k", label: "Previous pair", run: () => go(at - 1) },
-  accept: { key: "a", label: "Accept", run: () => decide("accept") },
-  back: { key: "s", label: "Send back with a comment", run: () => decide("return") },
-  reject: { key: "x", label: "Turn down with a comment", run: () => decide("reject") },
-  edit: { key: "e", label: "Edit in place", run: edit },
-  comment: { key: "c", label: "Write a comment", run: () => /** @type {HTMLElement | null} */ (document.querySelector("#comment"))?.focus() },
-  undo: { key: "u", label: "Take the last decision back", run: () => void takeBack() },
-  submit: {
+  "review-next": { key: "j", label: "Next pair", run: () => go(at + 1) },
+  "review-previous": { key: "k", label: "Previous pair", run: () => go(at - 1) },
+  "review-accept": { key: "a", label: "Accept", run: () => decide("accept") },
+  "review-back": { key: "s", label: "Send back with a comment", run: () => decide("return") },
+  "review-reject": { key: "x", label: "Turn down with a comment", run: () => decide("reject") },
+  "review-edit": { key: "e", label: "Edit in place", run: edit },
+  "review-comment": { key: "c", label: "Write a comment", run: () => /** @type {HTMLElement | null} */ (document.querySelector("#comment"))?.focus() },
+  "review-undo": { key: "u", label: "Take the last decision back", run: () => void takeBack() },
+  "review-submit": {
     key: "mod+enter", label: "Save the edit, or send back what you commented on",
     run: () => {
       const save = /** @type {HTMLElement | null} */ (document.querySelector("#save-edit"));

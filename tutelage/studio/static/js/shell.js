@@ -35,7 +35,17 @@ document.addEventListener("outbox-refused", (event) => {
   toast(`Something you sent before was refused (${entry.path}): ${error.message}`, "bad");
 });
 
+/** Where one is, brought into view in a row of links that is wider than the screen. */
+function showWhereOneIs() {
+  for (const here of document.querySelectorAll('.nav [aria-current="page"], .tabs [aria-current="page"]')) {
+    const row = /** @type {HTMLElement} */ (here.parentElement);
+    const link = /** @type {HTMLElement} */ (here);
+    row.scrollLeft = link.offsetLeft - row.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
+  }
+}
+
 if (document.querySelector("header.top")) {
+  showWhereOneIs();
   initKeys();
   document.querySelector("#theme-button")?.addEventListener("click", nextTheme);
   document.querySelector("#sign-out")?.addEventListener("click", async () => {

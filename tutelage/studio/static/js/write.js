@@ -6,7 +6,7 @@ import { get } from "./api.js";
 import { $, ago, debounce, el, fill } from "./dom.js";
 import { bindKeys } from "./keys.js";
 import { kept, forget } from "./write_local.js";
-import { counted, gist, start, STATES, stateBadge, viewer } from "./write_words.js";
+import { counted, gist, showKeyHints, start, STATES, stateBadge, viewer } from "./write_words.js";
 
 /** @typedef {import("./write_words.js").Pair} Pair */
 
@@ -159,9 +159,10 @@ $("#text").addEventListener("input", typed);
 $("#whose").addEventListener("change", () => choose({ whose: $("#whose").value }));
 $("#more").addEventListener("click", () => void load(next));
 bindKeys({
-  new: { key: "n", label: "Write a new pair", run: () => location.assign("/write/new") },
-  search: { key: "/", label: "Search", run: () => $("#text").focus() },
+  "write-new": { key: "n", label: "Write a new pair", run: () => location.assign("/write/new") },
+  "write-search": { key: "/", label: "Search", run: () => $("#text").focus() },
 });
+showKeyHints();
 readAddress();
 showKept();
 void drawStates().catch(complain);

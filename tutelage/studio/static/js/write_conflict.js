@@ -27,11 +27,11 @@ export function showConflict(mine, theirs, choices) {
   fill(place, el("div", { class: "card stack", role: "alertdialog", "aria-labelledby": "conflict-title" },
     el("h2", { id: "conflict-title", tabindex: "-1" }, `${theirs.editor} changed this pair while you were writing`),
     el("p", {}, `Their words were saved ${ago(theirs.changed_ms)}. Yours are in this browser and below, and nothing is lost: choose which are to stand. The others stay in the history, or are offered to you again.`),
-    el("div", { class: "split" }, column(`What ${theirs.editor} saved`, theirs.messages), column("What you wrote", mine)),
-    el("details", { open: true }, el("summary", {}, "What differs"), legend("only yours", "only theirs"), difference),
     el("div", { class: "row" },
       el("button", { type: "button", class: "button primary", onclick: () => close(choices.keepMine) }, "Put mine on top of theirs"),
-      el("button", { type: "button", class: "button", onclick: () => close(choices.takeTheirs) }, "Take theirs"))));
+      el("button", { type: "button", class: "button", onclick: () => close(choices.takeTheirs) }, "Take theirs")),
+    el("div", { class: "split" }, column(`What ${theirs.editor} saved`, theirs.messages), column("What you wrote", mine)),
+    el("details", { open: true }, el("summary", {}, "What differs"), legend("only yours", "only theirs"), difference)));
   place.hidden = false;
   $("#conflict-title").focus();
   void post("/api/diff", { old: theirs.messages, new: mine }).then(

@@ -14,7 +14,7 @@ import { forget, keep, recall } from "./write_local.js";
 import { watchNear } from "./write_near.js";
 import { contentOf, sameContent, saver } from "./write_save.js";
 import { turnsEditor } from "./write_turns.js";
-import { isBlank, ROLES, sameWords, stateBadge, viewer } from "./write_words.js";
+import { isBlank, ROLES, sameWords, showKeyHints, stateBadge, viewer } from "./write_words.js";
 
 /** @typedef {import("./write_words.js").Message} Message */
 /** @typedef {import("./write_words.js").Pair} Pair */
@@ -146,17 +146,17 @@ function tick() {
 /** @param {Pair} theirs */
 function clashed(theirs) {
   saving.pause();
-  const mine = content();
-  showConflict(mine.messages, theirs, {
+  showConflict(turns.read(), theirs, {
     keepMine() {
       saving.goOn(theirs);
       void saving.flush().catch(explain);
     },
     takeTheirs() {
+      const now = turns.read();
       saving.goOn(theirs);
       showContent(contentOf(theirs));
       void saving.flush().catch(explain);
-      offer(mine.messages);
+      offer(now);
     },
   });
 }
@@ -204,18 +204,19 @@ function drawState(pair) {
 /** @param {Pair | null} pair */
 function drawActions(pair) {
   const button = (/** @type {string} */ text, /** @type {() => void} */ run, kind = "", key = "", id = "") =>
-    el("button", { type: "button", class: `button ${kind}`, id: id || false, onclick: run }, text, key ? el("kbd", {}, key) : null);
-  const another = el("a", { class: "button", href: "/write/new" }, "Write another ", el("kbd", {}, "N"));
+    el("button", { type: "button", class: `button ${kind}`, id: id || false, onclick: run }, text, key ? el("kbd", { dataset: { key } }) : null);
+  const another = el("a", { class: "button", href: "/write/new" }, "Write another ", el("kbd", { dataset: { key: "write-new" } }));
   const gone = pair && !pair.withdrawn_ms && (pair.author_id === me.id || me.mayReview);
   const withdraw = gone ? button("Withdraw…", askToWithdraw, "quiet danger") : null;
   if (mode === "editing") {
-    fill($("#actions"), el("div", { class: "row" }, button("Hand in for review", () => void handIn(), "primary", "Ctrl ⏎", "hand-in"), el("a", { class: "button quiet", href: "/write" }, "Back to my pairs")), pair ? withdraw : button("Throw away", throwAway, "quiet danger"));
+    fill($("#actions"), el("div", { class: "row" }, button("Hand in for review", () => void handIn(), "primary", "write-submit", "hand-in"), el("a", { class: "button quiet", href: "/write" }, "Back to my pairs")), pair ? withdraw : button("Throw away", throwAway, "quiet danger"));
   } else if (mode === "changing") {
-    fill($("#actions"), el("div", { class: "row" }, button("Save as a new revision", () => void saveChange(), "primary", "Ctrl ⏎"), button("Leave it as it was", leave)));
+    fill($("#actions"), el("div", { class: "row" }, button("Save as a new revision", () => void saveChange(), "primary", "write-submit"), button("Leave it as it was", leave)));
   } else {
-    const edit = me.mayReview && pair && !pair.withdrawn_ms ? button("Edit", change, "", "E") : null;
+    const edit = me.mayReview && pair && !pair.withdrawn_ms ? button("Edit", change, "", "write-edit") : null;
     fill($("#actions"), el("p", { class: "dim wide" }, whatNext(pair)), el("div", { class: "row" }, another, edit), withdraw);
   }
+  showKeyHints($("#actions"));
 }
 
 /** @param {Pair | null} pair */
@@ -364,12 +365,12 @@ function showKept(kept, pair) {
 }
 
 bindKeys({
-  submit: { key: "mod+enter", label: "Hand in, or save", run: () => void (mode === "editing" ? handIn() : mode === "changing" ? saveChange() : undefined) },
-  new: { key: "n", label: "Write another pair", run: () => location.assign("/write/new") },
-  edit: { key: "e", label: "Edit (reviewers)", run: () => { if (mode === "reading" && me.mayReview) change(); } },
-  preview: { key: "p", label: "Preview", run: () => { if (mode !== "reading") look("preview"); } },
-  guide: { key: "g", label: "Guideline", run: () => look("guide") },
-  history: { key: "h", label: "History", run: () => { if (saving?.pair()) look("history"); } },
+  "write-submit": { key: "mod+enter", label: "Hand in, or save", run: () => void (mode === "editing" ? handIn() : mode === "changing" ? saveChange() : undefined) },
+  "write-new": { key: "n", label: "Write another pair", run: () => location.assign("/write/new") },
+  "write-edit": { key: "e", label: "Edit (reviewers)", run: () => { if (mode === "reading" && me.mayReview) change(); } },
+  "write-preview": { key: "p", label: "Preview", run: () => { if (mode !== "reading") look("preview"); } },
+  "write-guide": { key: "g", label: "Guideline", run: () => look("guide") },
+  "write-history": { key: "h", label: "History", run: () => { if (saving?.pair()) look("history"); } },
 });
 $("#form").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
 $("#licence").addEventListener("change", () => localStorage.setItem("tutelage.licence", $("#licence").value));

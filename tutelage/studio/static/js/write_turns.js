@@ -77,13 +77,12 @@ export function turnsEditor(root, hooks) {
   /** @param {Exchange} exchange @param {number} at @param {boolean} many */
   function exchangeNode(exchange, at, many) {
     const number = many ? ` ${at + 1}` : "";
-    const order = many ? el("div", { class: "row end order" },
+    const order = many ? el("span", { class: "order" },
       tool(`Move question ${at + 1} up`, "↑", () => move(at, -1), at === 0, "Alt ↑"),
       tool(`Move question ${at + 1} down`, "↓", () => move(at, 1), at === exchanges.length - 1, "Alt ↓"),
       tool(`Take question ${at + 1} and its answer away`, "✕", () => drop(at), false, "Alt Del")) : null;
     const node = el("section", { class: "card exchange stack", "aria-label": `Question${number} and answer`, dataset: { at } },
-      order,
-      field(`question-${at}`, `Question${number}`, exchange.question, "What somebody would ask, in their words", (text) => { exchange.question = text; }),
+      field(`question-${at}`, `Question${number}`, exchange.question, "What somebody would ask, in their words", (text) => { exchange.question = text; }, order),
       field(`answer-${at}`, `Answer${number}`, exchange.answer, "The answer you would be glad to get. Markdown works.", (text) => { exchange.answer = text; }, hooks.answerTools?.(at) ?? null));
     node.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => shortcut(event, at));
     return node;

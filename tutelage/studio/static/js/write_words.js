@@ -1,7 +1,8 @@
 // @ts-check
 /** Pairs in plain words: states, first words, counts. Shared by the pages for writing and reviewing. */
 
-import { $, el } from "./dom.js";
+import { $, $$, el } from "./dom.js";
+import { keyHint, keyOf } from "./keys.js";
 
 /** @typedef {{role: "system" | "user" | "assistant", content: string}} Message */
 /** @typedef {{id: string, state: string, revision: number, messages: Message[], author: string, author_id: string, editor: string, source: string, licence: string, tags: string[], created_ms: number, changed_ms: number, withdrawn_ms: number | null, said: string, said_by: string}} Pair */
@@ -60,3 +61,13 @@ export function start(text, most = 160) {
   const line = text.replace(/\s+/g, " ").trim();
   return line.length > most ? `${line.slice(0, most - 1)}…` : line;
 }
+
+/** What the `kbd` of buttons show, as the person has set it; nothing while single keys are off. @param {ParentNode} [root] */
+export function showKeyHints(root = document) {
+  for (const place of $$("kbd[data-key]", root)) {
+    const name = place.dataset.key;
+    place.textContent = keyHint(name) || (keyOf(name) === "mod+enter" ? "Ctrl ⏎" : "");
+    place.hidden = !place.textContent;
+  }
+}
+document.addEventListener("keys-changed", () => showKeyHints());

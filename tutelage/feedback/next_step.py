@@ -29,8 +29,8 @@ from tutelage.store.people import Role
 ENOUGH_PAIRS = 50
 ENOUGH_LABELS = 50
 Name = Literal[
-    "mend", "write-first", "write", "review", "snapshot", "train", "watch", "make-project", "chat", "judge", "train-again",
-    "invite", "compare",
+    "mend", "write-first", "write", "review", "snapshot", "train", "watch", "make-project", "chat", "judge",
+    "train-again", "invite", "compare",
 ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _learn_again(state: _State) -> Step | None:
 
 
 def _practise(state: _State) -> Step | None:
-    if not state.num(REWARD) or state.made_ms(POLICY) > state.made_ms(REWARD):
+    if not state.num(REWARD) or state.made_ms(POLICY) >= state.made_ms(REWARD):
         return None
     return state.train(POLICY, Step("train", method="ppo"))
 

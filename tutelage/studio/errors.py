@@ -56,7 +56,7 @@ def _told(error: Exception) -> tuple[int, str]:
     """The status, and what to say."""
     if isinstance(error, NotAllowedError):
         return 403, f"{error}. Whoever looks after this workspace can change your role."
-    if isinstance(error, NotFoundError) or isinstance(error, RequestValidationError):
+    if isinstance(error, (NotFoundError, RequestValidationError)):
         return 404, NOT_HERE
     if isinstance(error, HTTPException):
         return error.status_code, NOT_HERE if error.status_code == 404 else str(error.detail)

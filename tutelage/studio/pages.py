@@ -102,8 +102,7 @@ Viewer = Annotated[View, Depends(viewer_of)]
 def page(viewer: View, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page in the shell. `context` is for the template; texts in it are escaped."""
     path = viewer.request.url.path
-    here = max((e.path for e in viewer.navigation if path == e.path or path.startswith(e.path.rstrip("/") + "/")),
-               key=len, default="")  # fmt: skip
+    here = next((e.path for e in viewer.navigation if path == e.path or path.startswith(f"{e.path}/")), "")
     return _html(
         template, status, person=viewer.person, csrf=viewer.csrf, navigation=viewer.navigation, here=here, **context
     )

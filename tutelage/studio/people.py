@@ -5,6 +5,8 @@ Leaves out: accounts themselves (`tutelage.api.people`), and one's own settings 
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
@@ -28,7 +30,7 @@ MEANINGS = {
 """What each role may do; each may do all that those before it may."""
 
 
-def _page(viewer: View, template: str, tab: str, **context: object) -> HTMLResponse:
+def _page(viewer: View, template: str, tab: str, **context: Any) -> HTMLResponse:
     rank = ROLES.index(viewer.person.role)
     tabs = [each for each in TABS if ROLES.index(each.role) <= rank]
     return page(viewer, template, tabs=tabs, tab=tab, meanings=MEANINGS, **context)

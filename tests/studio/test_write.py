@@ -417,3 +417,53 @@ def test_on_a_phone_one_looks_at_one_thing_at_a_time(open_page: OpenPage, store:
     expect(answer(page)).to_be_hidden()
     page.get_by_role("button", name="Write", exact=True).click()
     expect(answer(page)).to_be_visible()
+
+
+def speaking(page: Page, *pieces: str, models: tuple[str, ...] = ("tutor", "base")) -> None:
+    """Let the API of models answer with these pieces."""
+    page.route("**/api/chat/models", lambda route: route.fulfill(json=[{"name": name} for name in models]))
+    events = "".join(f"data: {json.dumps({'text': piece})}\n\n" for piece in pieces)
+    page.route("**/api/chat", lambda route: route.fulfill(body=events, content_type="text/event-stream"))
+
+
+def test_a_model_drafts_and_its_words_are_marked_until_edited(open_page: OpenPage, store: Store) -> None:
+    page = open_page(CY, "/write/new")
+    speaking(page, "About ", "five ", "metres <b>or so</b>.")
+    question(page).fill(GIRAFFE)
+    answer(page).fill("My own words.")
+    page.get_by_text("Let a model draft it").click()
+    page.get_by_label("Which model").select_option("tutor")
+    page.get_by_role("button", name="Draft the answer").click()
+    expect(answer(page)).to_have_value("About five metres <b>or so</b>.")
+    mark = page.get_by_text("tutor’s words, not yet yours")
+    expect(mark).to_be_visible()
+    is_saved(page)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#problem")).to_contain_text("still what tutor wrote, word for word")
+    assert only_pair(store).state == "draft"
+    page.reload()
+    expect(mark).to_be_visible()
+    answer(page).fill("About five metres.")
+    expect(mark).to_be_hidden()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#state")).to_have_text("waiting for review")
+
+
+def test_my_words_are_put_back_and_history_tells_of_the_model(open_page: OpenPage, store: Store) -> None:
+    page = open_page(CY, f"/write/{written(store)}")
+    speaking(page, "A model's answer.")
+    page.get_by_text("Let a model draft it").click()
+    page.get_by_role("button", name="Draft the answer").click()
+    expect(answer(page)).to_have_value("A model's answer.")
+    is_saved(page)
+    page.get_by_role("button", name="History").click()
+    expect(page.locator(".history")).to_contain_text("drafted by tutor, as it came")
+    page.get_by_role("button", name="Put my words back").click()
+    expect(answer(page)).to_have_value("About five metres.")
+
+
+def test_without_a_model_it_says_where_to_get_one(open_page: OpenPage) -> None:
+    page = open_page(CY, "/write/new")
+    speaking(page, models=())
+    page.get_by_text("Let a model draft it").click()
+    expect(page.locator(".drafting")).to_contain_text("No model is here yet")

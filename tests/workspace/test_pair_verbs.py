@@ -104,6 +104,14 @@ def test_all_or_none_of_several(cli: Command, store: Store) -> None:
     assert cli("accept", other, mine) == f"accepted {other}\naccepted {mine}\n"
 
 
+def test_a_decision_is_taken_back(cli: Command, store: Store) -> None:
+    pair_id = pair_of(store)
+    cli("reject", pair_id, "--comment", "no", "--by", "bo")
+    assert "somebody else made that decision" in cli("reopen", pair_id, fails=True)
+    assert cli("reopen", pair_id, "--by", "bo") == f"reopened {pair_id}\n"
+    assert "there are 1 submitted" in cli("list")
+
+
 def test_what_others_wrote_is_not_there(cli: Command, store: Store) -> None:
     pair_id = pair_of(store)
     for verb in (("show",), ("history",), ("diff",), ("submit",), ("tag",), ("reject", "--comment", "x")):

@@ -119,6 +119,10 @@ class Pairs:
         body = {"comment": comment, "base_revision": base_revision}
         return self._http.send("POST", Pair, f"/api/pairs/{pair_id}/reject", body)
 
+    def reopen(self, pair_id: str, *, base_revision: int | None = None) -> Pair:
+        """Take one's own decision about a pair back."""
+        return self._http.send("POST", Pair, f"/api/pairs/{pair_id}/reopen", {"base_revision": base_revision})
+
     def uses(self, pair_id: str) -> Uses:
         """The snapshots and models that a pair went into."""
         return self._http.get(Uses, f"/api/pairs/{pair_id}/uses")

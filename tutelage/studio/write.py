@@ -9,16 +9,16 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from tutelage.api.wire import IdPath
+from tutelage.store.pair_rules import may_review
 from tutelage.store.people import require
 from tutelage.studio.pages import View, Viewer, page
 
 router = APIRouter()
 
 
-def for_writers(viewer: View, template: str, **context: str) -> HTMLResponse:
+def for_writers(viewer: View, template: str, pair_id: str = "") -> HTMLResponse:
     """A page that knows who looks at it, by `data-` attributes of its outermost part."""
-    may_review = viewer.person.role != "rater"
-    return page(viewer, template, may_review=may_review, **context)
+    return page(viewer, template, may_review=may_review(viewer.person), pair_id=pair_id)
 
 
 @router.get("/write")
@@ -30,7 +30,7 @@ def write(viewer: Viewer) -> HTMLResponse:
 @router.get("/write/new")
 def new_pair(viewer: Viewer) -> HTMLResponse:
     """The editor with nothing in it."""
-    return for_writers(viewer, "write_pair.html", pair_id="")
+    return for_writers(viewer, "write_pair.html")
 
 
 @router.get("/write/files")
@@ -43,4 +43,4 @@ def files(viewer: Viewer) -> HTMLResponse:
 @router.get("/write/{pair_id}")
 def edit_pair(pair_id: IdPath, viewer: Viewer) -> HTMLResponse:
     """The editor with a pair in it, or the pair to read for whom it is not theirs to change."""
-    return for_writers(viewer, "write_pair.html", pair_id=pair_id)
+    return for_writers(viewer, "write_pair.html", pair_id)

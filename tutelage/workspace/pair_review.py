@@ -115,6 +115,23 @@ def reject(
     return _each(workspace, by, pairs, "rejected", lambda c, p, id: store.reject(c, p, id, comment=comment))
 
 
+def reopen(pairs: tuple[str, ...], /, *, by: str | None = None, workspace: Path = WORKSPACE) -> int:
+    """Take your own newest decision about pairs back: they wait for review again.
+
+    Parameters
+    ----------
+    pairs
+        Their ids, or the beginnings of them.
+    by
+        Who acts; the workspace's owner where nobody is named.
+    workspace
+        Folder that holds the record.
+    """
+    from tutelage.store import pairs as store
+
+    return _each(workspace, by, pairs, "reopened", store.reopen)
+
+
 def withdraw(
     pairs: tuple[str, ...], /, *, comment: str = "", by: str | None = None, workspace: Path = WORKSPACE
 ) -> int:  # fmt: skip

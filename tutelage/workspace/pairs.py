@@ -40,8 +40,10 @@ def register(app: App) -> None:
     for verb in (show, add, edit, history, diff):
         group.command(verb)
     review = pair_review
-    for change in (review.submit, review.accept, review.reject, review.withdraw, review.tag, review.describe):
+    for change in (review.submit, review.accept, review.reject, review.reopen, review.withdraw):
         group.command(change)
+    group.command(review.tag)
+    group.command(review.describe)
     group.command(review.send_back, name="send-back")
     app.command(group)
 

@@ -25,6 +25,8 @@ export function modelDrafts(hooks) {
   const made = new Map(remembered());
   /** @type {Map<number, any>} */
   const badges = new Map();
+  /** What stood where a model wrote, by what it wrote. @type {Map<string, string>} */
+  const aside = new Map();
   /** @type {AbortController | null} */
   let running = null;
   let warned = "";
@@ -55,15 +57,29 @@ export function modelDrafts(hooks) {
   function tools(at) {
     const badge = el("span", { class: "badge warn", hidden: true });
     badges.set(at, badge);
+    const back = el("button", { type: "button", class: "button small", hidden: true }, "Put my words back");
     const body = el("div", { class: "menu-items drafting" });
     const menu = el("details", { class: "menu" }, el("summary", { class: "button small" }, "Let a model draft it"), body);
-    menu.addEventListener("toggle", () => { if (menu.open) void offer(body, at, menu); });
-    queueMicrotask(mark);
-    return el("span", { class: "row" }, badge, menu);
+    menu.addEventListener("toggle", () => { if (menu.open) void offer(body, at, menu, back); });
+    queueMicrotask(() => {
+      mark();
+      const mine = aside.get(hooks.answer(at).trim());
+      if (mine) offerBack(back, at, mine);
+    });
+    return el("span", { class: "row end" }, badge, back, menu);
   }
 
-  /** @param {Element} body @param {number} at @param {any} menu */
-  async function offer(body, at, menu) {
+  /** @param {any} back @param {number} at @param {string} mine */
+  function offerBack(back, at, mine) {
+    back.hidden = false;
+    back.onclick = () => {
+      hooks.setAnswer(at, mine);
+      back.hidden = true;
+    };
+  }
+
+  /** @param {Element} body @param {number} at @param {any} menu @param {any} back */
+  async function offer(body, at, menu, back) {
     if (running) return;
     fill(body, el("p", { class: "dim" }, "Looking which models there are…"));
     try {
@@ -76,15 +92,15 @@ export function modelDrafts(hooks) {
       const select = el("select", { id: `model-${at}` }, models.map((name) => el("option", { value: name, selected: name === last }, name)));
       const told = el("p", { class: "small dim" }, "It answers the question as it stands. Read the draft and make it yours: a model learns nothing from its own words.");
       fill(body, el("div", { class: "field" }, el("label", { for: `model-${at}` }, "Which model"), select), told,
-        el("button", { type: "button", class: "button primary small", onclick: () => { localStorage.setItem(CHOSEN, select.value); void write(body, at, select.value, menu); } }, "Draft the answer"));
+        el("button", { type: "button", class: "button primary small", onclick: () => { localStorage.setItem(CHOSEN, select.value); void write(body, at, select.value, menu, back); } }, "Draft the answer"));
       select.focus();
     } catch (error) {
       fill(body, el("p", { class: "error" }, /** @type {Error} */ (error).message));
     }
   }
 
-  /** @param {Element} body @param {number} at @param {string} model @param {any} menu */
-  async function write(body, at, model, menu) {
+  /** @param {Element} body @param {number} at @param {string} model @param {any} menu @param {any} back */
+  async function write(body, at, model, menu, back) {
     const before = hooks.before(at);
     if (!before.length || !before[before.length - 1].content.trim()) {
       fill(body, el("p", {}, "Write the question first."));
@@ -105,8 +121,10 @@ export function modelDrafts(hooks) {
     if (text) hooks.setAnswer(at, text);
     menu.open = false;
     mark();
-    const own = mine.trim() && !made.has(mine.trim());
-    fill(body, own ? el("button", { type: "button", class: "button small", onclick: () => { hooks.setAnswer(at, mine); menu.open = false; } }, "Put my words back") : null);
+    if (text && mine.trim() && !made.has(mine.trim())) {
+      aside.set(text.trim(), mine);
+      offerBack(back, at, mine);
+    }
     menu.querySelector("summary")?.focus();
   }
 

@@ -18,7 +18,7 @@ import tutelage
 PACKAGE = Path(tutelage.__file__).parent
 ORDER = (
     "errors", "types", "own_code", "stats", "data", "models", "store", "engine", "rewards", "methods", "train",
-    "evaluate", "feedback", "runs", "api", "studio", "client",
+    "evaluate", "feedback", "runs", "serve", "api", "studio", "client",
 )  # fmt: skip
 VERBS = ("verbs", "workspace", "verdicts", "score", "best", "chat", "demo", "recipes", "cli", "__main__")
 FLOOR = {room: number for number, room in enumerate(ORDER)} | dict.fromkeys(VERBS, len(ORDER))

@@ -55,7 +55,7 @@ def test_half_a_stop_text_is_held_back_until_it_is_known() -> None:
     ids = TOKENIZER("a EN b END c", add_special_tokens=False)["input_ids"]
     taken = [pieces.take(ids[:end]) for end in range(1, len(ids) + 1)]
     assert "".join(taken) == "a EN b"
-    assert not any("E" == piece[-1:] for piece in taken)
+    assert not any(piece[-1:] == "E" for piece in taken)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3_text", "gemma2"])

@@ -116,25 +116,26 @@ class LiveModel:
         pieces = [Pieces(self.tokenizer, sampling.stop) for _ in range(num)]
         spoken: dict[int, Spoken] = {}
 
+        def text_ids(one: Growing) -> list[int]:
+            return one.ids[:-1] if one.ended and one.ids[-1] in sampler.stop_ids else one.ids
+
         def grew(one: Growing) -> bool:
-            if new := pieces[one.index].take(self._text_ids(one)):
+            if new := pieces[one.index].take(text_ids(one)):
                 emit(one.index, new)
             return goes_on()
 
         def done(one: Growing) -> None:
-            if new := pieces[one.index].take(self._text_ids(one), last=True):
+            if new := pieces[one.index].take(text_ids(one), last=True):
                 emit(one.index, new)
-            spoken[one.index] = Spoken(pieces[one.index].text, len(self._text_ids(one)), one.ended)
+            spoken[one.index] = Spoken(pieces[one.index].text, len(text_ids(one)), one.ended)
 
         limit = min(sampling.max_new_tokens, room_in_context(self.model, [prompt]))
         sampler.sampling, sampler.batch_size, sampler.goes_on = sampling, num, grew
         sampler.ends_text = ends_with_text(self.tokenizer, sampling.stop)
+        sampler.stop_ids = frozenset(() if sampling.ignore_eos else self.stop_ids)
         sampler.prompts = {}
         sampler.run([(prompt, key, limit) for key in range(num)], done)
         return [spoken[index] for index in range(num)]
-
-    def _text_ids(self, one: Growing) -> list[int]:
-        return one.ids[:-1] if one.ended and one.ids[-1] in self.stop_ids else one.ids
 
     def _elsewhere(self, prompt: Sequence[int], sampling: Sampling, index: int, emit: Emit, goes_on: GoesOn) -> Spoken:
         pieces, ended = Pieces(self.tokenizer, sampling.stop), False

@@ -169,6 +169,21 @@ def test_a_decision_waits_for_the_server_to_come_back(open_page: OpenPage, serve
     assert stored(store, first).state == "accepted"
 
 
+def test_what_is_decided_and_not_sent_does_not_come_back(open_page: OpenPage, store: Store) -> None:
+    first, _ = waiting(store, "How tall is a giraffe?", "How long is a python?")
+    page = open_page(BO, "/review")
+    is_at(page, "giraffe")
+    page.route("**/accept", lambda route: route.abort())
+    page.keyboard.press("a")
+    is_at(page, "python")
+    page.reload()
+    is_at(page, "python")
+    expect(page.locator("#queue li")).to_have_count(1)
+    page.unroute("**/accept")
+    is_all_sent(page)
+    assert stored(store, first).state == "accepted"
+
+
 def test_checks_and_near_duplicates_stand_above_the_pair(open_page: OpenPage, store: Store) -> None:
     waiting(store, "How tall is a giraffe when it is grown?", answer="Ask jo.miller@mailbox.org.")
     waiting(store, "How tall is a giraffe when it is grown?", answer="Five metres.", person=DEE)

@@ -5,7 +5,7 @@
 import { get, newKey, path, post } from "./api.js";
 import { $, $$, el, fill } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
-import { send } from "./outbox.js";
+import { send, waiting } from "./outbox.js";
 import { editInPlace } from "./review_edit.js";
 import { prepare, showPair } from "./review_pair.js";
 import { toast } from "./shell.js";
@@ -44,6 +44,7 @@ async function more() {
     const query = new URLSearchParams({ state: "submitted", oldest_first: "true", limit: String(PAGE), ...(next ? { after: next } : {}) });
     const page = await get(`/api/pairs?${query}`);
     const known = new Set(entries.map((each) => each.pair.id));
+    for (const { path: unsent } of waiting()) known.add(unsent.split("/")[3]); // decided before a reload
     for (const pair of page.records) if (!known.has(pair.id)) entries.push({ pair, decided: "", prepared: null });
     next = page.next;
   } finally {

@@ -266,7 +266,7 @@ def test_the_csrf_token_belongs_to_one_session(store: Store) -> None:
 def test_changing_the_password_ends_the_other_sessions(store: Store) -> None:
     with_password(store, CY)
     here, there = accounts.sign_in(store, "cy", PASSWORD)[1], accounts.sign_in(store, "cy", PASSWORD)[1]
-    with pytest.raises(SignInError, match="old password is wrong"):
+    with pytest.raises(DataError, match="old password is wrong"):
         accounts.change_password(store, CY, "not it at all", "another password")
     accounts.change_password(store, CY, PASSWORD, "another password", session_id=here.session_id)
     with store.read() as connection:

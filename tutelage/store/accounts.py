@@ -72,13 +72,16 @@ def accept(store: Store, token: str, name: str, password: str) -> tuple[Person, 
 
 
 def change_password(store: Store, person: Person, old: str, new: str, *, session_id: str | None = None) -> None:
-    """Change one's own password; every other session of theirs ends. Raises as `sign_in` does."""
+    """Change one's own password; every other session of theirs ends.
+
+    Raises `DataError` for a wrong old one and for a new one that cannot be, `TooManyError` as `sign_in` does.
+    """
     passwords.check_password(new)
     with store.write() as connection:
         passwords.note_attempt(connection, person.name)
         _, stored = _account(connection, person.name)
     if not passwords.is_right(stored, old):
-        raise SignInError("the old password is wrong")
+        raise DataError("the old password is wrong", field="old")  # whoever asks stays signed in
     password_hash = passwords.hash_password(new)
     with store.write() as connection:
         _replace_hash(connection, person, password_hash)

@@ -125,10 +125,13 @@ def correct(
     critique: str = "",
     rewrite: str = "",
     seconds: float | None = None,
+    *,
+    meta: Mapping[str, Any] | None = None,
 ) -> str:
     """A new label that takes the place of the person's own one; gives its id. The old one stays in the record.
 
-    Where the person has been told who wrote the answers (`tutelage.feedback.own.reveal`), its meta says so.
+    It keeps the old one's meta, with what `meta` changes in it. Where the person has been told who wrote the answers
+    (`tutelage.feedback.own.reveal`), its meta says so.
 
     `ConflictError` where the label has been corrected already: correct the newest one.
     """
@@ -147,9 +150,10 @@ def correct(
     project = projects.get(connection, old.project_id) if old.project_id else None
     value = as_value(old.kind, verdict, old.answer_ids, old.displayed, project.attributes if project else ())
     offered = project.reasons if project else _free_reasons(reasons)
-    meta = dict(old.meta) | ({"after_reveal": True} if was_revealed(connection, old.id) else {})
+    changed = storable_json(dict(meta or {}), "meta")
+    kept = dict(old.meta) | changed | ({"after_reveal": True} if was_revealed(connection, old.id) else {})
     said = _said(offered, reasons, critique, rewrite, seconds)
-    return add_label(connection, _again(old, request_key, value, meta, said))
+    return add_label(connection, _again(old, request_key, value, kept, said))
 
 
 def _again(

@@ -73,7 +73,7 @@ def test_ones_own_labels_newest_first_as_they_were_given(store: Store, acting: A
     second = judge(client, "*one*", "k2")
     page = client.get("/api/projects/helpful/mine", params={"limit": 1}).json()
     assert [each["id"] for each in page["records"]] == [second]
-    page = client.get("/api/projects/helpful/mine", params={"limit": 1, "before": page["next"]}).json()
+    page = client.get("/api/projects/helpful/mine", params={"limit": 1, "after": page["next"]}).json()
     (told,) = page["records"]
     assert (told["id"], told["reasons"], told["critique"], told["rewrite"]) == (first, ["true"], "c", "r")
     assert told["task"]["answers"][told["verdict"]["winner"]][1] == "two"

@@ -321,3 +321,30 @@ def test_the_example_of_the_page_on_the_api_runs(
     exec(example.replace("http://127.0.0.1:8300", address).replace("tut_…", token), {})
     assert capsys.readouterr().out == "1\n"
     assert len(list(acting(BO).labels.list("helpful"))) == 1
+
+
+def test_what_waits_ones_own_labels_and_who_wrote_the_answers(acting: As, tmp_path: Path) -> None:
+    reviewer, rater = acting(BO), acting(CY)
+    reviewer.projects.create("helpful", "comparison", overlap=2)
+    file = tmp_path / "items.jsonl"
+    lines = [
+        {"prompt": f"Question {place}?", "answers": [{"text": "yes", "model": "one"}, {"text": "no", "model": "two"}]}
+        for place in range(3)
+    ]
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
+    assert len(reviewer.projects.add_items_of_file("helpful", file).ids) == 3
+    assert (rater.projects.work("helpful").num_waiting, rater.projects.work("helpful").num_given) == (3, 0)
+    given = []
+    for winner, client in ((0, rater), (0, rater), (1, acting(DEE))):
+        task = client.queue.next("helpful")
+        assert task is not None
+        texts = [text for _, text in task.answers]
+        place = texts.index("yes") if winner == 0 else texts.index("no")
+        given.append(client.queue.submit(task.assignment_id, {"winner": place, "strength": 2}))
+    mine = list(rater.labels.mine("helpful", page_size=1))
+    assert [each.id for each in mine] == [given[1], given[0]]
+    assert mine[0] == rater.labels.get(given[1])
+    models = rater.labels.reveal(given[1])
+    assert [models[id] for id, text in mine[0].task.answers if text == "yes"] == ["one"]
+    (disputed,) = reviewer.projects.disagreements("helpful")
+    assert {each.label.person for each in disputed.opinions} == {"cy", "dee"}

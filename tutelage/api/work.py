@@ -25,7 +25,6 @@ from tutelage.store import lineage
 
 router = APIRouter(prefix="/api", tags=["work"])
 Since = Annotated[int, Query(ge=0, le=2**53, description="Milliseconds since 1970: `num_since` counts from there.")]
-Before = Annotated[str, Query(pattern="^([0-9a-f]{32})?$", description="Only labels before the one with this id.")]
 FewAtOnce = Annotated[int, Query(ge=1, le=100, description="At most so many records.")]
 
 
@@ -65,12 +64,12 @@ def get_work(project: NamePath, person: Rater, store: Record, since_ms: Since = 
 
 @router.get("/projects/{project}/mine")
 def list_own_labels(
-    project: NamePath, person: Rater, store: Record, before: Before = "", limit: FewAtOnce = 20
+    project: NamePath, person: Rater, store: Record, after: After = "", limit: FewAtOnce = 20
 ) -> Page[GivenLabel]:
-    """One's own labels of a project, the newest first, with what was shown; `next` is the next page's `before`."""
+    """One's own labels of a project, the newest first, with what was shown."""
     with store.read() as connection:
         there = projects.get(connection, project)
-        return page_of(own.newest_first(connection, person, there, before=before, limit=limit), limit)
+        return page_of(own.newest_first(connection, person, there, before=after, limit=limit), limit)
 
 
 @router.get("/labels/{label_id}")

@@ -6,12 +6,15 @@ Leaves out: the rules, which are the server's (`tutelage.feedback`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tutelage.client.http import Http, new_key
 from tutelage.client.pairs import as_json
 from tutelage.client.types import (
     Choice,
+    Disputed,
+    GivenLabel,
     Guideline,
     Item,
     ItemsAdded,
@@ -25,6 +28,7 @@ from tutelage.client.types import (
     Submitted,
     Task,
     Uses,
+    Work,
 )
 
 ITEMS_AT_ONCE = 500
@@ -84,6 +88,10 @@ class Projects:
             num_there, num_equal = num_there + added.num_there, num_equal + added.num_equal
         return ItemsAdded(tuple(ids), num_there, num_equal)
 
+    def add_items_of_file(self, project: str, file: Path) -> ItemsAdded:
+        """Add the items of a file; all of them or none."""
+        return self._http.upload(ItemsAdded, "/api/items", file, project=project, filename=file.name)
+
     def make_gold(self, project: str, item_id: str, value: Mapping[str, Any]) -> None:
         """Make an item that nobody was given yet a gold item."""
         self._http.send("PUT", dict[str, Any], f"/api/projects/{project}/items/{item_id}/gold", {"value": dict(value)})
@@ -95,6 +103,14 @@ class Projects:
     def progress(self, project: str) -> Progress:
         """Totals, agreement, gold accuracy and time; by rater for reviewers, one's own for a rater."""
         return self._http.get(Progress, f"/api/projects/{project}/progress")
+
+    def work(self, project: str, *, since_ms: int = 0) -> Work:
+        """What waits in a project for oneself, and how much one has done, in all and since a time."""
+        return self._http.get(Work, f"/api/projects/{project}/work", since_ms=since_ms)
+
+    def disagreements(self, project: str, *, page_size: int = 20) -> Iterator[Disputed]:
+        """Items on which raters disagree and nobody has decided yet."""
+        return self._http.pages(Disputed, f"/api/projects/{project}/disagreements", page_size=page_size)
 
     def look(self, project: str, *, look_at: int = 200, seed: int = 0) -> Look:
         """Items to choose from, and the answers whose features a choice needs."""
@@ -183,6 +199,19 @@ class Labels:
     ) -> Iterator[ListedLabel]:
         """Labels by id: a rater's own, everybody's for reviewers. `rater` is a person's id."""
         return self._http.pages(ListedLabel, "/api/labels", page_size=page_size, project=project, rater=rater)
+
+    def get(self, label_id: str) -> GivenLabel:
+        """A label of one's own with what was shown."""
+        return self._http.get(GivenLabel, f"/api/labels/{label_id}")
+
+    def mine(self, project: str, *, page_size: int = 50) -> Iterator[GivenLabel]:
+        """One's own labels of a project, the newest first, with what was shown."""
+        return self._http.pages(GivenLabel, f"/api/projects/{project}/mine", page_size=page_size)
+
+    def reveal(self, label_id: str) -> dict[str, str]:
+        """Which model wrote each answer that one has judged, by the answer's id; a correction says that one knew."""
+        found = self._http.send("POST", tuple[dict[str, Any], ...], f"/api/labels/{label_id}/reveal")
+        return {each["answer_id"]: each["model"] for each in found}
 
     def of_item(self, item_id: str) -> tuple[SeenLabel, ...]:
         """The labels of an item."""

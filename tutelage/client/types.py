@@ -13,11 +13,14 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from tutelage.feedback.disagreements import Disputed
 from tutelage.feedback.items import Item
 from tutelage.feedback.label_pages import ListedLabel
+from tutelage.feedback.own import GivenLabel
 from tutelage.feedback.projects import Guideline, Project
 from tutelage.feedback.queue import Task
 from tutelage.feedback.seen import SeenLabel
+from tutelage.feedback.work import Work
 from tutelage.store.ancestry import Made
 from tutelage.store.audit import Entry
 from tutelage.store.datasets import Dataset, Snapshot
@@ -30,10 +33,10 @@ from tutelage.store.word_diff import Change
 from tutelage.types import Message
 
 __all__ = [
-    "ApiToken", "Change", "Choice", "Chosen", "Dataset", "Entry", "Guideline", "History", "Import", "ImportListed",
-    "Interval", "Invitation", "Item", "ItemsAdded", "ListedLabel", "Look", "Made", "Measure", "Message", "Model",
-    "Near", "NewItem", "Pair", "Person", "Progress", "Project", "PromptToRead", "Rater", "Removed", "Seen",
-    "SeenLabel", "Share", "Snapshot", "Submitted", "Task", "Uses", "build",
+    "ApiToken", "Change", "Choice", "Chosen", "Dataset", "Disputed", "Entry", "GivenLabel", "Guideline", "History",
+    "Import", "ImportListed", "Interval", "Invitation", "Item", "ItemsAdded", "ListedLabel", "Look", "Made",
+    "Measure", "Message", "Model", "Near", "NewItem", "Pair", "Person", "Progress", "Project", "PromptToRead",
+    "Rater", "Removed", "Seen", "SeenLabel", "Share", "Snapshot", "Submitted", "Task", "Uses", "Work", "build",
 ]  # fmt: skip
 
 

@@ -135,6 +135,10 @@ ROLE_OF = {
     "GET /api/runs/{run}/events": "reviewer",
     "POST /api/runs/{run}/stop": "reviewer",
     "POST /api/runs/{run}/resume": "reviewer",
+    "GET /api/chat/models": "rater",
+    "POST /api/chat": "rater",
+    "POST /api/chat/feedback": "rater",
+    "POST /api/chat/vote": "rater",
 }
 NEEDS_MORE = {"anyone": [], "rater": [], "reviewer": [CY], "admin": [CY, BO]}
 """For each role, those who have less."""

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from tutelage import __version__
 from tutelage.api import (
+    chat,
     datasets,
     files,
     home,
@@ -46,7 +47,7 @@ from tutelage.store.secret import secret
 ROUTERS: tuple[APIRouter, ...] = (
     session.router, people.router, pairs.router, datasets.router, projects.router, projects.files, queue.router,
     labels.router, selection.router, progress.router, lineage.router, files.router, render.router, writing.router,
-    work.router, home.router, models.router, methods.router, runs.router, run_events.router,
+    work.router, home.router, models.router, methods.router, runs.router, run_events.router, chat.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])
 

@@ -35,6 +35,11 @@ document.addEventListener("outbox-refused", (event) => {
   toast(`Something you sent before was refused (${entry.path}): ${error.message}`, "bad");
 });
 
+/** @param {(menu: Element) => boolean} which */
+function closeMenus(which) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (which(menu)) menu.removeAttribute("open");
+}
+
 /** Where one is, brought into view in a row of links that is wider than the screen. */
 function showWhereOneIs() {
   for (const here of document.querySelectorAll('.nav [aria-current="page"], .tabs [aria-current="page"]')) {
@@ -52,10 +57,9 @@ if (document.querySelector("header.top")) {
     await remove("/api/session");
     location.assign("/sign-in");
   });
-  document.addEventListener("click", (event) => {
-    for (const menu of document.querySelectorAll("details.menu[open]")) {
-      if (!menu.contains(/** @type {Node} */ (event.target))) menu.removeAttribute("open");
-    }
+  document.addEventListener("click", (event) => closeMenus((menu) => !menu.contains(/** @type {Node} */ (event.target))));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeMenus((menu) => (menu.querySelector("summary")?.focus(), true));
   });
   showNet();
   if (waiting().length) void get("/api/session").then(() => flush());

@@ -1,0 +1,150 @@
+"""The pictures of the studio in docs/images: a workspace that looks real, served here, each page photographed.
+
+    python docs/make_pictures.py            # docs/images/studio-*.png, 1280 wide, light
+    python docs/make_pictures.py home write # some of them
+
+Needs the development extra (Playwright and a Chromium, Pillow) and no network. Nothing outlives it: the workspace lies
+in a temporary folder. Each picture stays under 150 kB.
+
+Leaves out: what the workspace holds (`picture_workspace.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import uvicorn
+from picture_workspace import fill
+from PIL import Image
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+
+from tutelage.api.caller import COOKIE
+from tutelage.store import sessions
+from tutelage.store.database import Store, open_store
+from tutelage.store.founding import found
+from tutelage.studio.app import create_studio
+
+IMAGES = Path(__file__).with_name("images")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+WIDTH, HEIGHT, TALLEST = 1280, 860, 1500
+LARGEST_BYTES = 150_000
+
+
+class Picture(NamedTuple):
+    """One page as one person sees it."""
+
+    name: str
+    person: str
+    path: str
+    press: tuple[str, ...] = ()
+    """Keys that are pressed first."""
+    whole: bool = True
+    """Whether all of it is shown, down to `TALLEST`, or what fits the screen."""
+
+
+PICTURES = (
+    Picture("home", "mira", "/"),
+    Picture("write", "aylin", "/write"),
+    Picture("write-pair", "aylin", "/write/new"),
+    Picture("review", "jonas", "/review"),
+    Picture("datasets", "jonas", "/review/datasets"),
+    Picture("judge", "aylin", "/judge"),
+    Picture("compare", "jonas", "/judge/helpful", ("1",), whole=False),
+    Picture("rank", "jonas", "/judge/order", whole=False),
+    Picture("rate", "jonas", "/judge/qualities", whole=False),
+    Picture("decide", "jonas", "/judge/helpful/decide", whole=False),
+    Picture("chat", "jonas", "/chat"),
+    Picture("runs", "jonas", "/runs"),
+    Picture("run", "jonas", "/runs/assistant-2"),
+    Picture("run-new", "jonas", "/runs/new?method=sft"),
+    Picture("models", "jonas", "/models"),
+    Picture("model", "jonas", "/models/assistant-2", whole=False),
+    Picture("people", "mira", "/people"),
+    Picture("people-mine", "aylin", "/people/mine"),
+    Picture("people-progress", "jonas", "/people/progress"),
+    Picture("people-guidelines", "jonas", "/people/guidelines?project=helpful"),
+    Picture("account", "aylin", "/account"),
+)
+
+
+@contextmanager
+def serving(store: Store) -> Iterator[str]:
+    """The studio over the store, at an address of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_studio(store), port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = server.force_exit = True
+    thread.join(30)
+
+
+def photograph(browser: Browser, url: str, picture: Picture, tokens: Mapping[str, str]) -> Image.Image:
+    """The page once it is quiet."""
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce", locale="en-GB"
+    )
+    context.add_cookies([{"name": COOKIE, "value": tokens[picture.person], "url": url}])
+    page = context.new_page()
+    page.goto(url + picture.path)
+    be_quiet(page)
+    for key in picture.press:
+        page.keyboard.press(key)
+        be_quiet(page)
+    taken = Image.open(BytesIO(page.screenshot(full_page=picture.whole)))
+    context.close()
+    return taken.crop((0, 0, taken.width, min(taken.height, TALLEST)))
+
+
+def be_quiet(page: Page) -> None:
+    """Wait until nothing is loading; a page that listens to a stream never is."""
+    with suppress(TimeoutError):
+        page.wait_for_load_state("networkidle", timeout=15_000)
+    page.wait_for_timeout(500)
+
+
+def keep(picture: Image.Image, path: Path) -> int:
+    """Write it with as many colours as fit the size; gives the bytes."""
+    for colours in (256, 128, 64, 32):
+        reduced = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        reduced.save(path, optimize=True)
+        if path.stat().st_size <= LARGEST_BYTES:
+            break
+    return path.stat().st_size
+
+
+def main(wanted: list[str]) -> None:
+    """Make them all, or those that are named."""
+    chosen = [each for each in PICTURES if not wanted or each.name in wanted]
+    browser_path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "workspace"
+        found(workspace, None, "mira")
+        with open_store(workspace) as store, sync_playwright() as playwright:
+            crew = fill(store)
+            with store.write() as connection:
+                tokens = {name: sessions.open_session(connection, who).token for name, who in crew.items()}
+            browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+            with serving(store) as url:
+                for each in chosen:
+                    size = keep(photograph(browser, url, each, tokens), IMAGES / f"studio-{each.name}.png")
+                    print(f"studio-{each.name}.png: {size / 1000:.0f} kB")
+            browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

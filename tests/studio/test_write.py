@@ -420,10 +420,14 @@ def test_on_a_phone_one_looks_at_one_thing_at_a_time(open_page: OpenPage, store:
 
 
 def speaking(page: Page, *pieces: str, models: tuple[str, ...] = ("tutor", "base")) -> None:
-    """Let the API of models answer with these pieces."""
-    page.route("**/api/chat/models", lambda route: route.fulfill(json=[{"name": name} for name in models]))
-    events = "".join(f"data: {json.dumps({'text': piece})}\n\n" for piece in pieces)
-    page.route("**/api/chat", lambda route: route.fulfill(body=events, content_type="text/event-stream"))
+    """Let the API of models answer with these pieces, as `tutelage.api.chat` tells them."""
+    told = {"models": [{"name": name, "words": "tiny"} for name in models], "after": "base"}
+    page.route("**/api/chat/models", lambda route: route.fulfill(json=told))
+    events = [("loading", {"side": 0, "text": "base is being loaded"})]
+    events += [("text", {"side": 0, "text": piece}) for piece in pieces]
+    events += [("done", {"side": 0, "text": "".join(pieces)}), ("end", {})]
+    body = "".join(f"event: {kind}\ndata: {json.dumps(data)}\n\n" for kind, data in events)
+    page.route("**/api/chat", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
 
 
 def test_a_model_drafts_and_its_words_are_marked_until_edited(open_page: OpenPage, store: Store) -> None:
@@ -432,6 +436,7 @@ def test_a_model_drafts_and_its_words_are_marked_until_edited(open_page: OpenPag
     question(page).fill(GIRAFFE)
     answer(page).fill("My own words.")
     page.get_by_text("Let a model draft it").click()
+    expect(page.get_by_label("Which model")).to_have_value("base")
     page.get_by_label("Which model").select_option("tutor")
     page.get_by_role("button", name="Draft the answer").click()
     expect(answer(page)).to_have_value("About five metres <b>or so</b>.")
@@ -457,7 +462,7 @@ def test_my_words_are_put_back_and_history_tells_of_the_model(open_page: OpenPag
     expect(answer(page)).to_have_value("A model's answer.")
     is_saved(page)
     page.get_by_role("button", name="History").click()
-    expect(page.locator(".history")).to_contain_text("drafted by tutor, as it came")
+    expect(page.locator(".history")).to_contain_text("drafted by base, as it came")
     page.get_by_role("button", name="Put my words back").click()
     expect(answer(page)).to_have_value("About five metres.")
 
@@ -467,3 +472,14 @@ def test_without_a_model_it_says_where_to_get_one(open_page: OpenPage) -> None:
     speaking(page, models=())
     page.get_by_text("Let a model draft it").click()
     expect(page.locator(".drafting")).to_contain_text("No model is here yet")
+
+
+def test_a_model_that_fails_says_so_and_takes_nothing_away(open_page: OpenPage, store: Store) -> None:
+    page = open_page(CY, f"/write/{written(store)}")
+    speaking(page)
+    body = 'event: error\ndata: {"side": 0, "error": "the model <b>broke</b>"}\n\n'
+    page.route("**/api/chat", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.get_by_text("Let a model draft it").click()
+    page.get_by_role("button", name="Draft the answer").click()
+    expect(page.locator("#problem")).to_have_text("the model <b>broke</b>")
+    expect(answer(page)).to_have_value("About five metres.")

@@ -83,13 +83,14 @@ export function modelDrafts(hooks) {
     if (running) return;
     fill(body, el("p", { class: "dim" }, "Looking which models there are…"));
     try {
-      const models = await chatModels();
+      const { models, first } = await chatModels();
       if (!models.length) {
         fill(body, el("p", {}, "No model is here yet. Train one, or bring one in; then it can draft answers."), el("a", { href: "/models" }, "Models"));
         return;
       }
-      const last = localStorage.getItem(CHOSEN);
-      const select = el("select", { id: `model-${at}` }, models.map((name) => el("option", { value: name, selected: name === last }, name)));
+      const last = localStorage.getItem(CHOSEN) ?? "";
+      const asked = models.some((each) => each.name === last) ? last : first;
+      const select = el("select", { id: `model-${at}` }, models.map(({ name, words }) => el("option", { value: name, selected: name === asked }, words ? `${name}: ${words}` : name)));
       const told = el("p", { class: "small dim" }, "It answers the question as it stands. Read the draft and make it yours: a model learns nothing from its own words.");
       fill(body, el("div", { class: "field" }, el("label", { for: `model-${at}` }, "Which model"), select), told,
         el("button", { type: "button", class: "button primary small", onclick: () => { localStorage.setItem(CHOSEN, select.value); void write(body, at, select.value, menu, back); } }, "Draft the answer"));
@@ -109,10 +110,18 @@ export function modelDrafts(hooks) {
     const mine = hooks.answer(at);
     const stop = new AbortController();
     running = stop;
-    fill(body, el("p", { role: "status" }, `${model} is writing…`), el("button", { type: "button", class: "button small", onclick: () => stop.abort() }, "Stop"));
+    const status = el("p", { role: "status" }, `${model} is writing…`);
+    fill(body, status, el("button", { type: "button", class: "button small", onclick: () => stop.abort() }, "Stop"));
     let text = "";
     try {
-      await streamAnswer(model, before, (piece) => { text += piece; hooks.setAnswer(at, text); }, stop.signal);
+      await streamAnswer(model, before, {
+        text(piece) {
+          if (!text) status.textContent = `${model} is writing…`;
+          text += piece;
+          hooks.setAnswer(at, text);
+        },
+        waits(why) { status.textContent = why; },
+      }, stop.signal);
     } catch (error) {
       if (!stop.signal.aborted) hooks.complain(/** @type {Error} */ (error).message);
     }

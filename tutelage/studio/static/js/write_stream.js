@@ -5,19 +5,23 @@ import { ApiError, get } from "./api.js";
 
 /** @typedef {import("./write_words.js").Message} Message */
 
-/** Names of the models that can answer. @returns {Promise<string[]>} */
+/** @typedef {{name: string, words: string}} Model */
+/** What comes while an answer is made: a piece of it, or a word on why it takes so long.
+ * @typedef {{text: (piece: string) => void, waits: (why: string) => void}} Hear */
+
+/** The models that can answer, and the one to ask first. @returns {Promise<{models: Model[], first: string}>} */
 export async function chatModels() {
-  const found = await get("/api/chat/models");
-  return (found.records ?? found).map((/** @type {any} */ each) => each.name ?? each);
+  const { models, after } = await get("/api/chat/models");
+  return { models, first: after };
 }
 
-/** @param {string} model @param {Message[]} messages @param {(piece: string) => void} onText @param {AbortSignal} signal */
-export async function streamAnswer(model, messages, onText, signal) {
+/** @param {string} model @param {Message[]} messages @param {Hear} hear @param {AbortSignal} signal */
+export async function streamAnswer(model, messages, hear, signal) {
   const csrf = document.querySelector('meta[name="csrf"]')?.getAttribute("content") ?? "";
   const response = await fetch("/api/chat", {
     method: "POST", signal, credentials: "same-origin",
     headers: { "Content-Type": "application/json", Accept: "text/event-stream", "X-CSRF-Token": csrf },
-    body: JSON.stringify({ model, messages }),
+    body: JSON.stringify({ models: [model], messages }),
   });
   if (!response.ok || !response.body) {
     const told = await response.json().catch(() => null);
@@ -30,17 +34,17 @@ export async function streamAnswer(model, messages, onText, signal) {
     waiting += value ?? "";
     const events = waiting.split("\n\n");
     waiting = events.pop() ?? "";
-    for (const event of events) take(event, onText);
-    if (done) return;
+    for (const event of events) if (take(event, hear)) return;
+    if (done) throw new ApiError(0, "the answer broke off; try again");
   }
 }
 
-/** @param {string} event @param {(piece: string) => void} onText */
-function take(event, onText) {
-  for (const line of event.split("\n")) {
-    if (!line.startsWith("data:")) continue;
-    const told = JSON.parse(line.slice(5));
-    if (told.error) throw new ApiError(500, told.error);
-    if (told.text) onText(told.text);
-  }
+/** Whether it was the last one. @param {string} event @param {Hear} hear */
+function take(event, hear) {
+  const kind = /^event: *(.*)$/m.exec(event)?.[1] ?? "";
+  const told = JSON.parse(/^data: *(.*)$/m.exec(event)?.[1] ?? "{}");
+  if (kind === "error") throw new ApiError(500, told.error);
+  if (kind === "text") hear.text(told.text);
+  if (kind === "loading" || kind === "waiting") hear.waits(told.text);
+  return kind === "end" || kind === "done";
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from browsing import OpenPage, Server
+from browsing import OpenPage, Server, serious
 from judging import labels, make, num_labels, shown
 from playwright.sync_api import Route, expect
 from record import CY
@@ -64,6 +64,7 @@ def test_offline_one_finishes_what_one_has_and_all_is_sent_on_return(open_page: 
     page.keyboard.press("=")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#offline")).to_contain_text("The next one comes then")
+    assert serious(page) == []
     page.keyboard.press("1")  # nothing more can be said about it
     page.context.set_offline(False)
     shown(page, 1)

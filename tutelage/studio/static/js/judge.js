@@ -96,6 +96,7 @@ function open(task, html, kept, before) {
   desk.restore(draft.restore(before));
   for (const part of ["#skip", "#quick-label"]) $(part).hidden = correcting !== null || (part === "#quick-label" && !desk.verdict.isOneKey);
   $("#submit").firstChild.textContent = correcting ? "Correct it" : "Submit";
+  $("#undo").firstChild.textContent = correcting ? "One further back" : "Undo";
   window.scrollTo(0, 0);
   $("#question").focus({ preventScroll: true });
   document.dispatchEvent(new CustomEvent("task-shown", { detail: { id: task.assignment_id } }));

@@ -119,6 +119,7 @@ export class Desk {
     this.isLocked = on;
     this.form.classList.toggle("sent", on);
     this.form.setAttribute("aria-busy", String(on));
+    $("#submit").setAttribute("aria-disabled", String(on));
     for (const part of ["#panel", "#words"]) $(part).inert = on;
   }
 

@@ -9,11 +9,12 @@ Leaves out: who is asking (`tutelage.api.caller`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tutelage.api.problems import BROKEN, log, problem
@@ -39,9 +40,12 @@ class Guard:
     """The outermost layer of the application. `hosts` None lets any host name pass."""
 
     def __init__(
-        self, app: ASGIApp, hosts: Collection[str] | None = LOCAL_HOSTS, larger: Mapping[str, int] | None = None
-    ) -> None:
+        self, app: ASGIApp, hosts: Collection[str] | None = LOCAL_HOSTS, larger: Mapping[str, int] | None = None,
+        say: Callable[[int, str], Response] = problem,
+    ) -> None:  # fmt: skip
         self.app = app
+        self.say = say
+        """Makes the answer of a refusal from its status and its words."""
         self.hosts = hosts
         self.larger = larger or {}
         """Addresses whose bodies may be larger than `MAX_BODY_BYTES`."""
@@ -62,7 +66,7 @@ class Guard:
         limit = self.larger.get(scope["path"], MAX_BODY_BYTES)
         refused = self._refusal(Headers(scope=scope), scope["method"], limit)
         if refused is not None:
-            await problem(*refused)(scope, receive, send_guarded)
+            await self.say(*refused)(scope, receive, send_guarded)
             return
         try:
             await self.app(scope, _limited(receive, limit), send_guarded)
@@ -70,7 +74,7 @@ class Guard:
             log.exception("%s %s", scope["method"], scope["path"])
             if started:
                 raise
-            await problem(500, BROKEN)(scope, receive, send_guarded)
+            await self.say(500, BROKEN)(scope, receive, send_guarded)
 
     def _refusal(self, headers: Headers, method: str, limit: int) -> tuple[int, str] | None:
         host = headers.get("host", "")

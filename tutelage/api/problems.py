@@ -65,13 +65,14 @@ def of_validation(_: Request, error: Exception) -> Response:
     """A request that does not have the right shape; what it held is not repeated."""
     assert isinstance(error, RequestValidationError)
     found = [
-        {"field": _place(each["loc"]), "error": str(each["msg"]).removeprefix("Value error, ")[:500]}
+        {"field": place_of(each["loc"]), "error": str(each["msg"]).removeprefix("Value error, ")[:500]}
         for each in error.errors()[:20]
     ]
     return problem(422, found[0]["error"], field=found[0]["field"] or None, problems=found)
 
 
-def _place(location: tuple[Any, ...]) -> str:
+def place_of(location: tuple[Any, ...]) -> str:
+    """Where in a request something is wrong."""
     return ".".join(str(part) for part in location if part not in ("body", "query", "path", "header"))[:200]
 
 

@@ -21,7 +21,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
-from tutelage.errors import TutelageError
+from tutelage.errors import ModelError, TutelageError
 from tutelage.serve.asking import Ask, Told
 from tutelage.serve.names import find, state_of
 from tutelage.serve.process import GONE, Listener, Process
@@ -68,6 +68,19 @@ class Pool:
         """The models that could answer without being loaded first."""
         with self._lock:
             return [each.model for each in self._processes.values() if each.is_ready and not each.has_ended]
+
+    def load(self, model: str, told: Callable[[str], None]) -> None:
+        """Start a model and wait until it is ready; `told` hears how far it is. Raises `ModelError` when it fails."""
+        target, said = self._resolve(model), ""
+        with self._lock:
+            process = self._found(model, target) or self._started(model, target)
+        while process is not None and not process.is_ready:
+            if process.has_ended:
+                raise ModelError(process.why())
+            if process.words != said:
+                said = process.words
+                told(said)
+            time.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
         """End every process."""

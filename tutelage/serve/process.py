@@ -158,10 +158,10 @@ class Process:
         for id, listener in left.items():
             by_itself = self._process.returncode == 0 and id not in self._seen
             listener.put(
-                Told(GONE, {}) if by_itself else Told("error", {"error": self._why(), "field": None, "theirs": False})
+                Told(GONE, {}) if by_itself else Told("error", {"error": self.why(), "field": None, "theirs": False})
             )
 
-    def _why(self) -> str:
+    def why(self) -> str:
         """Why there will be no answer, in plain words."""
         if self._failure:
             return self._failure

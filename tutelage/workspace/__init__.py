@@ -22,6 +22,7 @@ GROUPS: tuple[str, ...] = (
     "pairs",
     "datasets",
     "studio",
+    "serve",
 )
 
 

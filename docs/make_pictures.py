@@ -29,7 +29,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 from tutelage.api.caller import COOKIE
-from tutelage.store import sessions
+from tutelage.store import pairs, sessions
 from tutelage.store.database import Store, open_store
 from tutelage.store.founding import found
 from tutelage.studio.app import create_studio
@@ -54,27 +54,21 @@ class Picture(NamedTuple):
 
 PICTURES = (
     Picture("home", "mira", "/"),
-    Picture("write", "aylin", "/write"),
-    Picture("write-pair", "aylin", "/write/new"),
-    Picture("review", "jonas", "/review"),
-    Picture("datasets", "jonas", "/review/datasets"),
-    Picture("judge", "aylin", "/judge"),
-    Picture("compare", "jonas", "/judge/helpful", ("1",), whole=False),
+    Picture("write", "aylin", "/write/{returned}"),
+    Picture("review", "jonas", "/review", whole=False),
+    Picture("judge", "jonas", "/judge/helpful", ("1",), whole=False),
     Picture("rank", "jonas", "/judge/order", whole=False),
     Picture("rate", "jonas", "/judge/qualities", whole=False),
-    Picture("decide", "jonas", "/judge/helpful/decide", whole=False),
     Picture("chat", "jonas", "/chat"),
     Picture("runs", "jonas", "/runs"),
     Picture("run", "jonas", "/runs/assistant-2"),
-    Picture("run-new", "jonas", "/runs/new?method=sft"),
     Picture("models", "jonas", "/models"),
     Picture("model", "jonas", "/models/assistant-2", whole=False),
     Picture("people", "mira", "/people"),
     Picture("people-mine", "aylin", "/people/mine"),
-    Picture("people-progress", "jonas", "/people/progress"),
-    Picture("people-guidelines", "jonas", "/people/guidelines?project=helpful"),
-    Picture("account", "aylin", "/account"),
+    Picture("people-progress", "jonas", "/people/progress", whole=False),
 )
+"""In a path, `{returned}` is a pair that was sent back to the person."""
 
 
 @contextmanager
@@ -139,8 +133,10 @@ def main(wanted: list[str]) -> None:
             with store.write() as connection:
                 tokens = {name: sessions.open_session(connection, who).token for name, who in crew.items()}
             browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+            with store.read() as connection:
+                (returned,) = pairs.listing(connection, crew["aylin"], state="returned", author="aylin", limit=1)
             with serving(store) as url:
-                for each in chosen:
+                for each in (each._replace(path=each.path.format(returned=returned.id)) for each in chosen):
                     size = keep(photograph(browser, url, each, tokens), IMAGES / f"studio-{each.name}.png")
                     print(f"studio-{each.name}.png: {size / 1000:.0f} kB")
             browser.close()

@@ -78,10 +78,17 @@ def shipped_pairs() -> list[list[Message]]:
     return [[Message(**turn) for turn in json.loads(line)["messages"]] for line in lines]
 
 
+FIRST_IN_QUEUE = 64
+"""The pair that waits longest for review: one about which the checks have something to say."""
+
+
 def write_pairs(connection: Connection, crew: Mapping[str, Person], draw: random.Random) -> None:
     """Eighty pairs: most accepted, some in every other state."""
     jonas, authors = crew["jonas"], [crew[name] for name in RATERS]
-    for number, messages in enumerate(draw.sample(shipped_pairs(), 80)):
+    written = draw.sample(shipped_pairs(), 80)
+    asked = next(turn.content for turn in written[0] if turn.role == "user")
+    written[FIRST_IN_QUEUE] = [Message("user", f"{asked} please"), Message("assistant", "That depends.")]
+    for number, messages in enumerate(written):
         author = authors[number % len(authors)]
         pair = pairs.draft(connection, author, messages, tags=draw.sample(["household", "letters", "school"], 1))
         if number >= 76:
@@ -92,7 +99,7 @@ def write_pairs(connection: Connection, crew: Mapping[str, Person], draw: random
         elif number < 62:
             pairs.send_back(connection, jonas, pair, comment="Say how long it takes, and leave out the last sentence.",
                             base_revision=1)  # fmt: skip
-        elif number < 64:
+        elif number < FIRST_IN_QUEUE:
             pairs.reject(connection, jonas, pair, comment="We cannot check this claim.", base_revision=1)
     first = pairs.draft(connection, crew["mira"], shipped_pairs()[0][:1])
     pairs.tag(connection, crew["mira"], first, "household")

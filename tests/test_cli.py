@@ -183,6 +183,13 @@ def test_a_trained_model_is_talked_with_asked_compared_and_listed(cli: Command) 
     page = Path("compared.html").read_text(encoding="utf-8")
     assert "What is 3?" in page
     assert "second" in page
+    assert not Path("compared.json").exists()
+
+    report = cli("report", "--models", "tiny", "second", *asked, "--out", "compared.html", "--json")
+    assert f"numbers: {Path('compared.json').resolve()}" in report.out
+    numbers = json.loads(Path("compared.json").read_text(encoding="utf-8"))
+    assert [each["name"] for each in numbers["models"]] == ["tiny", "second"]
+    assert (numbers["prompts"]["name"], numbers["contests"]) == ("pairs.jsonl", [])
 
     listed = cli("models")
     assert listed.code == 0

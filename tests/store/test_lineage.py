@@ -289,7 +289,7 @@ def test_forward_from_a_pair_and_from_a_label(any_store: Store) -> None:
     }
     assert {held.name for held in dees.held} == {"curated@1", "dees@1"}
     assert paths(dees.uses)["other"] == "dees@1 (data)"
-    assert paths(labels.uses) == {"rm": "helpful@1 (data)", "ppo": "helpful@1 (data) → rm (critic)"}
+    assert paths(labels.uses) == {"rm": "helpful@1 (data)", "ppo": "helpful@1 (data) → rm (reward)"}
     assert [use.is_direct for use in labels.uses] == [True, False]
 
 
@@ -449,3 +449,25 @@ def test_the_shortest_way_is_told(store: Store) -> None:
         held = [Held(id, "curated@1", 1)]
         found = {use.model: use.path for use in lineage.uses_of(connection, held)}
     assert found == {name: (Step("data", "curated@1"),) for name in ("first", "late")}
+
+
+def test_what_was_made_with_a_model(any_store: Store) -> None:
+    """From it, by its scores, and by verdicts on its answers, each with the shortest way; itself is not told."""
+    Story(any_store)
+    with any_store.read() as connection:
+        assert paths(lineage.uses_of_model(connection, "sft")) == {"rm": "sft (answers)", "ppo": "sft (base)"}
+        assert paths(lineage.uses_of_model(connection, "starter-base"))["ppo"] == "starter-base (base) → sft (base)"
+        assert lineage.uses_of_model(connection, "ppo") == []
+
+
+def test_the_index_catches_up_with_models_made_without_it(store: Store, tmp_path: Path) -> None:
+    made(store, "new", "sft", of("base", "starter-base"))
+    made(store, "damaged", "sft")
+    (store.workspace / "models" / "damaged" / ORIGIN_FILE).write_text("{")
+    made(store, "x" * 201, "sft")
+    (tmp_path / "outside").mkdir()
+    (store.workspace / "models" / "linked").symlink_to(tmp_path / "outside")
+    with store.write() as connection:
+        lineage.catch_up(connection, store.workspace)
+        lineage.catch_up(connection, store.workspace)
+        assert connection.execute(select(schema.models.c.name)).scalars().all() == ["new"]

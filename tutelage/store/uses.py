@@ -9,13 +9,18 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from tutelage.store import schema
 
 MODEL_ROLES = ("base", "reference", "reward", "member", "critic", "teacher", "answers")
 """Inputs that are models; `answers` are models whose answers people judged."""
 ROWS_AT_ONCE = 500
+_ROLES = (
+    "data", "prompts", "base", "reward", "member", "teacher", "reference", "critic", "answers", "ptx", "validation",
+)  # fmt: skip
+_IMPORTANCE = case({role: number for number, role in enumerate(_ROLES)}, value=schema.model_inputs.c.role, else_=99)
+"""Of the roles in which one input served, the one to tell of."""
 
 
 class Held(NamedTuple):
@@ -133,7 +138,7 @@ def _follow(connection: Connection, held: Sequence[Held], known: dict[str, tuple
         query = (
             select(models.c.name, inputs.c.role, inputs.c.name.label("input"))
             .join(inputs, inputs.c.model_id == models.c.id).where(condition)
-            .order_by(models.c.created_ms, models.c.name, inputs.c.role)
+            .order_by(models.c.created_ms, models.c.name, _IMPORTANCE)
         )  # fmt: skip
         for row in connection.execute(query):
             if row.name not in found:

@@ -105,7 +105,7 @@ export function drawLineage(place, made) {
   canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => step(event, order));
   const figure = el("div", { class: "scroll lineage-frame", role: "group", "aria-label": `What ${made.name} was made from, as a graph; the same as a list below` }, canvas);
   place.replaceChildren(figure,
-    el("p", { class: "small dim legend" }, el("span", { class: "stroke base" }), "started from", el("span", { class: "stroke" }), "learned from", el("span", { class: "stroke answers" }), "its answers were judged"),
+    el("p", { class: "small dim legend" }, ["base", "started from", "", "learned from", "answers", "its answers were judged"].flatMap((text, index, all) => (index % 2 ? [el("span", { class: "nowrap" }, el("span", { class: `stroke ${all[index - 1]}` }), text)] : []))),
     list.node);
   const layout = () => arrange(canvas, lines, order);
   new ResizeObserver(debounce(layout, 50)).observe(place);

@@ -13,6 +13,12 @@ export const ROLES = {
   teacher: "taught by", data: "learned from", prompts: "practised on", ptx: "kept in mind", validation: "checked with", answers: "on answers of",
 };
 
+/** The same said of a model that was made with this one. @type {Record<string, string>} */
+export const USES = {
+  base: "started from it", reference: "was held to it", reward: "was rewarded by it", member: "has it as a member", critic: "its critic began as this",
+  teacher: "was taught by it", answers: "learned from verdicts on its answers",
+};
+
 /** Whether an input is a model, be it one that the workspace does not have. @param {any} source */
 export const isModel = (source) => ["base", "reference", "reward", "member", "critic", "teacher"].includes(source.role);
 

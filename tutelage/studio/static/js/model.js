@@ -5,7 +5,7 @@ import { get, path } from "./api.js";
 import { $, el, fill } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
 import { drawLineage } from "./lineage.js";
-import { names, ROLES } from "./lineage_words.js";
+import { names, ROLES, USES } from "./lineage_words.js";
 import { showCommands } from "./model_commands.js";
 import { evaluateDialog, underWay } from "./model_evaluate.js";
 import { finished } from "./model_report.js";
@@ -70,7 +70,7 @@ function drawHeldOut() {
 function drawUses(uses) {
   const way = (/** @type {any} */ use) => use.path.map((/** @type {any} */ step) => `${step.name} (${ROLES[step.role] ?? step.role})`).join(" → ");
   fill($("#uses"), uses.length
-    ? el("ul", { class: "plain-list" }, uses.map((use) => el("li", {}, el("a", { class: "wrap", href: path`/models/${use.model}` }, use.model), el("span", { class: "small dim wrap" }, ` ${use.path.length === 1 ? (ROLES[use.path[0].role] ?? use.path[0].role) + " it" : way(use)}`))))
+    ? el("ul", { class: "plain-list" }, uses.map((use) => el("li", {}, el("a", { class: "wrap", href: path`/models/${use.model}` }, use.model), el("span", { class: "small dim wrap" }, ` ${use.path.length === 1 ? (USES[use.path[0].role] ?? use.path[0].role) : way(use)}`))))
     : el("p", { class: "dim" }, "Nothing yet."));
 }
 

@@ -107,8 +107,12 @@ function boardRow(one, to, ranked) {
 async function choose(name) {
   base = name;
   history.replaceState(null, "", `/models?against=${encodeURIComponent(name)}`);
-  drawBoard(await get(`/api/leaderboard?base=${encodeURIComponent(base)}`));
-  $("#against").focus();
+  try {
+    drawBoard(await get(`/api/leaderboard?base=${encodeURIComponent(base)}`));
+    $("#against").focus();
+  } catch (error) {
+    complain(error);
+  }
 }
 
 // Reward models ------------------------------------------------------------------------------------------------------

@@ -468,10 +468,29 @@ def test_my_words_are_put_back_and_history_tells_of_the_model(open_page: OpenPag
 
 
 def test_without_a_model_it_says_where_to_get_one(open_page: OpenPage) -> None:
-    page = open_page(CY, "/write/new")
+    page = open_page(CY, "/write/new", viewport=NARROW)
     speaking(page, models=())
     page.get_by_text("Let a model draft it").click()
     expect(page.locator(".drafting")).to_contain_text("No model is here yet")
+    box = page.locator(".drafting").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert not is_too_wide(page)
+    assert serious(page) == []
+
+
+def test_a_model_can_be_stopped_while_turns_are_drawn_anew(open_page: OpenPage) -> None:
+    page = open_page(CY, "/write/new")
+    speaking(page)
+    page.route("**/api/chat", lambda route: None)  # never answered
+    question(page).fill(GIRAFFE)
+    page.get_by_text("Let a model draft it").click()
+    page.get_by_role("button", name="Draft the answer").click()
+    expect(page.get_by_text("base: writing…")).to_be_visible()
+    question(page).press("Alt+Enter")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Let a model draft it")).to_have_count(2)
+    expect(page.locator("#problem")).to_be_hidden()
 
 
 def test_a_model_that_fails_says_so_and_takes_nothing_away(open_page: OpenPage, store: Store) -> None:

@@ -27,7 +27,7 @@ export function modelDrafts(hooks) {
   const badges = new Map();
   /** What stood where a model wrote, by what it wrote. @type {Map<string, string>} */
   const aside = new Map();
-  /** @type {AbortController | null} */
+  /** @type {{at: number, node: any} | null} */
   let running = null;
   let warned = "";
 
@@ -36,6 +36,7 @@ export function modelDrafts(hooks) {
 
   function mark() {
     for (const [at, badge] of badges) {
+      if (running?.at === at) continue;
       const model = modelOf(at);
       badge.hidden = !model;
       badge.textContent = model ? `${model}’s words, not yet yours` : "";
@@ -55,12 +56,15 @@ export function modelDrafts(hooks) {
 
   /** @param {number} at */
   function tools(at) {
+    if (running?.at === at) return running.node; // the turns are drawn anew while a model writes
     const badge = el("span", { class: "badge warn", hidden: true });
     badges.set(at, badge);
+    badge.setAttribute("role", "status");
     const back = el("button", { type: "button", class: "button small", hidden: true }, "Put my words back");
     const body = el("div", { class: "menu-items drafting" });
     const menu = el("details", { class: "menu" }, el("summary", { class: "button small" }, "Let a model draft it"), body);
     menu.addEventListener("toggle", () => { if (menu.open) void offer(body, at, menu, back); });
+    body.addEventListener("click", (/** @type {Event} */ event) => event.stopPropagation()); // what is filled anew is not outside
     queueMicrotask(() => {
       mark();
       const mine = aside.get(hooks.answer(at).trim());
@@ -109,32 +113,40 @@ export function modelDrafts(hooks) {
     }
     const mine = hooks.answer(at);
     const stop = new AbortController();
-    running = stop;
-    const status = el("p", { role: "status" }, `${model} is writing…`);
-    fill(body, status, el("button", { type: "button", class: "button small", onclick: () => stop.abort() }, "Stop"));
+    const button = el("button", { type: "button", class: "button small", onclick: () => stop.abort() }, "Stop");
+    const badge = badges.get(at);
+    const tell = (/** @type {string} */ text) => { badge.textContent = `${model}: ${text}`; };
+    running = { at, node: menu.parentElement };
+    hooks.complain("");
+    menu.replaceWith(button);
+    button.focus();
+    badge.hidden = false;
+    back.hidden = true;
+    tell("writing…");
     let text = "";
     try {
       await streamAnswer(model, before, {
         text(piece) {
-          if (!text) status.textContent = `${model} is writing…`;
+          if (!text) tell("writing…");
           text += piece;
           hooks.setAnswer(at, text);
         },
-        waits(why) { status.textContent = why; },
+        waits: tell,
       }, stop.signal);
+      if (!text.trim()) hooks.complain(`${model} had nothing to say to that.`);
     } catch (error) {
       if (!stop.signal.aborted) hooks.complain(/** @type {Error} */ (error).message);
     }
     running = null;
     remember(text, model);
-    if (text) hooks.setAnswer(at, text);
+    button.replaceWith(menu);
     menu.open = false;
     mark();
     if (text && mine.trim() && !made.has(mine.trim())) {
       aside.set(text.trim(), mine);
       offerBack(back, at, mine);
     }
-    menu.querySelector("summary")?.focus();
+    if (document.activeElement === document.body) menu.querySelector("summary")?.focus();
   }
 
   return {

@@ -16,6 +16,7 @@ from tutelage.demo.kept import kept
 from tutelage.demo.story import Demo
 from tutelage.engine.generate import Sampling
 from tutelage.evaluate.run import load_for_answers
+from tutelage.runs.evaluations import see
 from tutelage.train.api import Run, train
 
 SEALED = [prompt for prompt in load_prompts("sealed") if prompt.id in story.SHOWN]
@@ -99,6 +100,11 @@ def test_the_demo_makes_three_models_verdicts_and_a_report(
         "Reward",
     ):
         assert wanted in page
+
+    evaluation = see(tiny, "demo")  # what the studio shows
+    assert (evaluation.state, evaluation.models[1:]) == ("finished", ("demo-sft", "demo-rlhf"))
+    assert len(evaluation.numbers["contests"]) == 3
+    assert (tiny / "reports" / "demo.html").read_text(encoding="utf-8") == page
 
     # Once more: nothing is trained or asked again, and the report says the same.
     loads.clear()

@@ -5,6 +5,7 @@ Leaves out how models are trained (`training`) and how finished work is kept (`k
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from tutelage.engine.generate import Sampling
 from tutelage.errors import TutelageError
 from tutelage.evaluate.contest import Moved, hold_contests, how_far_moved
 from tutelage.evaluate.markdown import clean_text
+from tutelage.evaluate.numbers import numbers_file
 from tutelage.evaluate.rater import ScriptedRater
 from tutelage.evaluate.run import evaluate_model, load_for_answers
 from tutelage.evaluate.summary import ModelResult
@@ -256,11 +258,14 @@ class Demo:
                 "Fine-tuned on": f"{num_pairs} starter pairs",
                 "Verdicts": f"two answers each to {len(load_prompts('compare'))} prompts, judged {judged}",
             }
+            page, kept_page = self.workspace / "report.html", self.workspace / "reports" / f"{self.out}.html"
+            kept_page.parent.mkdir(exist_ok=True)
             finish_report(
-                results, [BASE, self.sft, self.rlhf, self.reward], "sealed", SAMPLING,
-                self.workspace / "report.html", self.workspace, title="From a base model to an assistant",
-                facts=facts, first_prompts=SHOWN, standings=standings,
+                results, [BASE, self.sft, self.rlhf, self.reward], "sealed", SAMPLING, page, self.workspace,
+                title="From a base model to an assistant", facts=facts, first_prompts=SHOWN, standings=standings,
+                numbers=numbers_file(kept_page),
             )  # fmt: skip
+            shutil.copyfile(page, kept_page)  # where the studio looks
         self.console.print(self.watch.table())
         self._enter_record()
         self.console.print(f"\nTalk with the model: [bold]{self._command(f'chat {self.rlhf}')}[/]")

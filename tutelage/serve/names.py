@@ -49,7 +49,7 @@ def known(workspace: Path) -> Known:
     own = [_talker(path.name, path) for path in folders if kind_of(path) in WRITES]
     own.sort(key=lambda each: (-each.made_ms, each.name))
     shadowed = {each.name for each in own}
-    here = [name for name in STARTERS if name not in shadowed and starter_folder(name).is_dir()]
+    here = [name for name in reversed(STARTERS) if name not in shadowed and starter_folder(name).is_dir()]
     talkers = own + [_talker(name, starter_folder(name)) for name in here]
     missing = [name for name in STARTERS if name not in shadowed and name not in here]
     return Known(talkers, *_two(talkers), missing)

@@ -22,7 +22,7 @@ from tutelage.studio import errors
 from tutelage.studio.pages import SignInNeededError, to_sign_in
 
 STATIC = Path(__file__).with_name("static")
-PAGES = ("entrance", "home", "people", "account", "judge", "runs", "models", "write", "review")
+PAGES = ("entrance", "home", "people", "account", "judge", "runs", "models", "write", "review", "chat")
 """Modules of this room that have a `router`."""
 
 

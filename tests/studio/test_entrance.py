@@ -22,7 +22,7 @@ def test_an_invitation_opens_an_account_once(open_page: OpenPage, server: Server
     page.get_by_label("Password").fill("a long enough one")
     page.get_by_role("button", name="Begin").click()
     page.wait_for_url(server.url + "/")
-    assert page.get_by_text("eve").is_visible()
+    assert page.locator("summary", has_text="eve").is_visible()
     again = open_page(None, f"/join#{token}")
     again.get_by_label("Name").fill("mallory")
     again.get_by_label("Password").fill("a long enough one")

@@ -18,24 +18,25 @@ export function showCommands(model, folder) {
 function commands(model, folder) {
   const named = quoted(model.name);
   const at = quoted(folder);
+  const there = ` --workspace ${quoted(folder.split("/").slice(0, -2).join("/"))}`;
   if (model.place === "starter") return [["Serve it", `tutelage serve ${named}`, ""]];
   if (!folder) return [];
-  if (model.kind === "ensemble") return [["Score answers", `tutelage score --model ${named} --data answers.jsonl --out scores.jsonl`, "With all its members."]];
+  if (model.kind === "ensemble") return [["Score answers", `tutelage score --model ${named} --data answers.jsonl --out scores.jsonl${there}`, "With all its members."]];
   if (model.kind === "reward model") {
     return [
-      ["Score answers", `tutelage score --model ${named} --data answers.jsonl --out scores.jsonl`, ""],
+      ["Score answers", `tutelage score --model ${named} --data answers.jsonl --out scores.jsonl${there}`, ""],
       ["transformers, in Python", `from transformers import AutoModelForSequenceClassification, AutoTokenizer\nmodel = AutoModelForSequenceClassification.from_pretrained(${JSON.stringify(folder)})\ntokenizer = AutoTokenizer.from_pretrained(${JSON.stringify(folder)})`, "The score is the one logit."],
     ];
   }
   if (model.kind === "adapter") {
     return [
-      ["Serve it", `tutelage serve ${named}`, "An API like OpenAI's; the adapter's base model is loaded with it."],
+      ["Serve it", `tutelage serve ${named}${there}`, "An API like OpenAI's; the adapter's base model is loaded with it."],
       ["transformers and peft, in Python", `from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained(${JSON.stringify(folder)})`, ""],
     ];
   }
   if (model.kind !== "language model") return [];
   return [
-    ["Serve it", `tutelage serve ${named}`, "An API like OpenAI's."],
+    ["Serve it", `tutelage serve ${named}${there}`, "An API like OpenAI's."],
     ["vLLM", `vllm serve ${at} --served-model-name ${named}`, "Fast, on a GPU."],
     ["llama.cpp", `python convert_hf_to_gguf.py ${at} --outfile ${quoted(`${model.name}.gguf`)}\nllama-server -m ${quoted(`${model.name}.gguf`)}`, "Small, on a laptop; the first line is a script of llama.cpp."],
     ["transformers, in Python", `from transformers import pipeline\nchat = pipeline("text-generation", model=${JSON.stringify(folder)})\nprint(chat([{"role": "user", "content": "How do I clean a dirty pan?"}])[0]["generated_text"][-1]["content"])`, ""],

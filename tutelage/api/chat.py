@@ -188,7 +188,7 @@ def vote(body: Vote, person: Rater, store: Record) -> WrittenDown:
     answers = [NewAnswer(each.text, each.model, each.sampling) for each in body.answers]
     return _written(store, person, Said(
         body.request_key, "comparison", messages_of(body.messages), answers, body.verdict,
-        meta={"blind": body.blind}, **_more(body),
+        meta={"blind": body.blind} | ({"after_reveal": True} if body.after_reveal else {}), **_more(body),
     ))  # fmt: skip
 
 

@@ -65,6 +65,8 @@ class Vote(SaidInChat):
     verdict: Object
     blind: bool = False
     """Whether the models' names were hidden."""
+    after_reveal: bool = False
+    """Whether the vote was changed once the names were known."""
 
 
 class WrittenDown(BaseModel):

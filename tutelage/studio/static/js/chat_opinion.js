@@ -58,6 +58,7 @@ export class Opinions {
     const { opinion } = this.turn;
     const panel = el("div", { class: "panel" });
     const verdict = compare({ answers: el("div"), panel }, /** @type {any} */ (null), /** @type {any} */ ({ answers: [] }), () => {
+      if (this.turn.blind && opinion.verdict) opinion.afterReveal = true;
       opinion.verdict = verdict.get();
       const best = verdict.best();
       if (best !== null && this.isLast) this.acts.go(best);

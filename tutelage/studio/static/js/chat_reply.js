@@ -55,19 +55,20 @@ export class ReplyView {
   /** @param {Reply} reply @param {string} name what it is called @param {string} kind a class of the card */
   constructor(reply, name, kind) {
     this.reply = reply;
+    this.isOneOfTwo = kind !== "";
     this.text = el("div", { class: "reply-text wrap", dir: "auto" });
     this.about = el("small", { class: "dim" });
     this.name = el("h2", { class: "answer-name wrap" }, name, " ", this.about);
     this.wait = el("p", { class: "wait dim", hidden: true });
     this.error = el("p", { class: "error", hidden: true });
-    this.node = el("article", { class: `card answer ${kind}`, tabindex: "-1", "aria-label": `Answer of ${name}` }, this.name, this.wait, this.text, this.error);
+    this.node = el("article", { class: `card answer ${kind}`, tabindex: "-1", "aria-label": kind ? name : `Answer of ${name}` }, this.name, this.wait, this.text, this.error);
     this.show();
   }
 
   /** What the model is called, once it may be known. @param {string} name */
   rename(name) {
     fill(this.name, name, " ", this.about);
-    this.node.setAttribute("aria-label", `Answer of ${name}`);
+    this.node.setAttribute("aria-label", this.isOneOfTwo ? name : `Answer of ${name}`);
   }
 
   /** Why nothing comes yet. @param {any} told */

@@ -17,6 +17,10 @@ export class Sayer {
     this.changed = changed;
     /** @type {Map<Answer, {chat: Conversation, timer: number}>} */
     this.timers = new Map();
+    this.isOffline = false;
+    document.addEventListener("outbox", (event) => {
+      this.isOffline = /** @type {CustomEvent} */ (event).detail.offline;
+    });
     window.addEventListener("pagehide", () => this.sendAll());
   }
 
@@ -73,7 +77,7 @@ export class Sayer {
     if (opinion.error) return { kind: "bad", text: `Not kept: ${opinion.error}` };
     if (opinion.dirty) return { kind: "", text: "saving…" };
     if (!opinion.key) return { kind: "", text: "" };
-    if (waiting().some((entry) => entry.id === opinion.key)) return { kind: "", text: navigator.onLine ? "saving…" : "not sent yet" };
+    if (waiting().some((entry) => entry.id === opinion.key)) return { kind: "", text: this.isOffline || !navigator.onLine ? "not sent yet" : "saving…" };
     return { kind: "good", text: "saved" };
   }
 }
@@ -88,7 +92,7 @@ function asked(chat, turn, key) {
   const answers = turn.replies.map((reply) => ({ text: reply.text, model: reply.model, sampling: madeWith(reply) }));
   return turn.replies.length === 1
     ? { path: "/api/chat/feedback", body: { ...body, answer: answers[0], good: opinion.verdict.good } }
-    : { path: "/api/chat/vote", body: { ...body, answers, verdict: opinion.verdict, blind: turn.blind } };
+    : { path: "/api/chat/vote", body: { ...body, answers, verdict: opinion.verdict, blind: turn.blind, after_reveal: opinion.afterReveal } };
 }
 
 /** @param {Reply} reply */

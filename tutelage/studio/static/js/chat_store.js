@@ -6,7 +6,8 @@
  * @typedef {{model: string, text: string, state: "writing" | "done" | "stopped" | "failed", error: string, sampling: any,
  *   numTokens: number, seconds: number, ended: boolean}} Reply `ended` is false where the limit cut it off.
  * @typedef {{verdict: any, reasons: string[], rewrite: string, draft: string | null, key: string | null, dirty: boolean,
- *   pair: string | null, error: string}} Opinion `draft` is a rewrite that is being typed, `key` that of the newest request.
+ *   pair: string | null, error: string, afterReveal: boolean}} Opinion `draft` is a rewrite that is being typed, `key` that of the newest
+ *   request; `afterReveal` where the vote was changed once the names were known.
  * @typedef {{role: "user", text: string}} Question
  * @typedef {{role: "assistant", system: string, replies: Reply[], chosen: number | null, blind: boolean, opinion: Opinion}} Answer
  * @typedef {{id: string, at: number, turns: (Question | Answer)[], aside: (Question | Answer)[] | null, typed: string}} Conversation
@@ -20,7 +21,7 @@ const USUAL = { a: "", b: "", two: false, blind: false, system: "", temperature:
 export const newConversation = () => ({ id: `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`, at: Date.now(), turns: [], aside: null, typed: "" });
 
 /** @returns {Opinion} */
-export const noOpinion = () => ({ verdict: null, reasons: [], rewrite: "", draft: null, key: null, dirty: false, pair: null, error: "" });
+export const noOpinion = () => ({ verdict: null, reasons: [], rewrite: "", draft: null, key: null, dirty: false, pair: null, error: "", afterReveal: false });
 
 export class Chats {
   /** @param {string} person */

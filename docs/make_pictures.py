@@ -11,13 +11,14 @@ Leaves out: what the workspace holds (`picture_workspace.py`).
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -32,12 +33,19 @@ from tutelage.api.caller import COOKIE
 from tutelage.store import pairs, sessions
 from tutelage.store.database import Store, open_store
 from tutelage.store.founding import found
+from tutelage.store.people import Person
 from tutelage.studio.app import create_studio
 
 IMAGES = Path(__file__).with_name("images")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT, TALLEST = 1280, 860, 1500
 LARGEST_BYTES = 150_000
+ASKED = "How do I get burnt milk off the bottom of a pan?"
+SAID = (
+    "Fill the pan with hot water and a little dish soap, then let it stand.",
+    "1. Cover the bottom with **hot water** and two spoons of **baking soda**.\n2. Let it simmer for ten minutes.\n"
+    "3. Scrub with a wooden spoon, pour it off, and rinse.\n\nIf something is left, do it once more.",
+)
 
 
 class Picture(NamedTuple):
@@ -59,7 +67,7 @@ PICTURES = (
     Picture("judge", "jonas", "/judge/helpful", ("1",), whole=False),
     Picture("rank", "jonas", "/judge/order", whole=False),
     Picture("rate", "jonas", "/judge/qualities", whole=False),
-    Picture("chat", "jonas", "/chat"),
+    Picture("chat", "jonas", "/chat#said"),
     Picture("runs", "jonas", "/runs"),
     Picture("run", "jonas", "/runs/assistant-2"),
     Picture("models", "jonas", "/models"),
@@ -87,13 +95,15 @@ def serving(store: Store) -> Iterator[str]:
     thread.join(30)
 
 
-def photograph(browser: Browser, url: str, picture: Picture, tokens: Mapping[str, str]) -> Image.Image:
+def photograph(browser: Browser, url: str, picture: Picture, person: Person, token: str) -> Image.Image:
     """The page once it is quiet."""
     context = browser.new_context(
         viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce", locale="en-GB"
     )
-    context.add_cookies([{"name": COOKIE, "value": tokens[picture.person], "url": url}])
+    context.add_cookies([{"name": COOKIE, "value": token, "url": url}])
     page = context.new_page()
+    page.add_init_script(f"Object.entries({json.dumps(conversation(person))}).forEach(([key, kept]) => {{"
+                         " if (!localStorage.getItem(key)) localStorage.setItem(key, kept); });")  # fmt: skip
     page.goto(url + picture.path)
     be_quiet(page)
     for key in picture.press:
@@ -102,6 +112,25 @@ def photograph(browser: Browser, url: str, picture: Picture, tokens: Mapping[str
     taken = Image.open(BytesIO(page.screenshot(full_page=picture.whole)))
     context.close()
     return taken.crop((0, 0, taken.width, min(taken.height, TALLEST)))
+
+
+def conversation(person: Person) -> dict[str, str]:
+    """What the browser of somebody keeps who has asked two models and voted; no model runs while pictures are made."""
+    setup = {"a": "assistant-1", "b": "assistant-2", "two": True, "blind": True}
+    opinion = {"verdict": {"winner": 1, "strength": 3}, "reasons": [], "rewrite": "", "draft": None, "key": "said",
+               "dirty": False, "pair": None, "error": "", "afterReveal": False}  # fmt: skip
+    sampling = {"temperature": 0.7, "max_new_tokens": 512, "seed": 1}
+    replies = [
+        {"model": model, "text": text, "state": "done", "error": "", "sampling": sampling, "ended": True,
+         "numTokens": len(text) // 4, "seconds": len(text) / 200}
+        for model, text in zip((setup["a"], setup["b"]), SAID, strict=True)
+    ]  # fmt: skip
+    answer = {"role": "assistant", "system": "", "replies": replies, "chosen": None, "blind": True, "opinion": opinion}
+    turns = [{"role": "user", "text": ASKED}, answer]
+    chat = {"id": "said", "at": int(time.time() * 1000), "turns": turns, "aside": None, "typed": ""}
+    return {
+        f"tutelage.chat-setup.{person.id}": json.dumps(setup), f"tutelage.chat.{person.id}.said": json.dumps(chat)
+    }  # fmt: skip
 
 
 def be_quiet(page: Page) -> None:
@@ -137,7 +166,8 @@ def main(wanted: list[str]) -> None:
                 (returned,) = pairs.listing(connection, crew["aylin"], state="returned", author="aylin", limit=1)
             with serving(store) as url:
                 for each in (each._replace(path=each.path.format(returned=returned.id)) for each in chosen):
-                    size = keep(photograph(browser, url, each, tokens), IMAGES / f"studio-{each.name}.png")
+                    taken = photograph(browser, url, each, crew[each.person], tokens[each.person])
+                    size = keep(taken, IMAGES / f"studio-{each.name}.png")
                     print(f"studio-{each.name}.png: {size / 1000:.0f} kB")
             browser.close()
 

@@ -137,6 +137,12 @@ def test_raters_see_how_models_did_and_no_files(open_page: OpenPage, told: Store
     assert page.request.get(server.url + "/reports/all-three").status == 403
 
 
+def test_a_models_page_leads_to_a_talk_with_it(open_page: OpenPage, told: Store, bo: Person) -> None:
+    page = open_page(bo, "/models/sft")
+    page.get_by_role("link", name="Talk with it").click()
+    expect(page.locator("#model-a")).to_have_value("sft")
+
+
 def test_a_model_that_is_not_there_says_so(open_page: OpenPage, bo: Person) -> None:
     page = open_page(bo, "/models/nothing")
     expect(page.get_by_role("heading", name="There is no model called")).to_be_visible()

@@ -24,6 +24,8 @@ export class SetupForm {
     this.setup = setup;
     this.most = models.most_tokens;
     const names = models.models.map((model) => model.name);
+    const wanted = new URLSearchParams(location.search).get("model") ?? ""; // from a model's page
+    if (names.includes(wanted)) [setup.a, setup.two] = [wanted, false];
     if (!names.includes(setup.a)) setup.a = models.after;
     if (!names.includes(setup.b)) setup.b = setup.a === models.before ? models.after : models.before;
     fill($("#model-a"), models.models.map(option));
@@ -64,6 +66,7 @@ export class SetupForm {
   turnTwo(two, models) {
     const { setup } = this;
     setup.two = two;
+    if (two && setup.a === models.after && setup.b === models.before) [setup.a, setup.b] = [setup.b, setup.a];
     if (two && setup.a === setup.b) setup.a = models.before;
     if (two && setup.a === setup.b) setup.b = models.after;
   }

@@ -154,7 +154,6 @@ def test_two_models_blind_a_vote_and_the_names(open_page: OpenPage, server: Serv
     )
     page.keyboard.press("Escape")
     page.keyboard.press("7")
-    page.keyboard.press("6")
     expect(page.get_by_text("saved", exact=True)).to_be_visible()
     names = page.locator("#thread .answer-name").all_inner_texts()
     assert sorted(re.findall("base|sft", " ".join(names))) == ["base", "sft"]
@@ -164,6 +163,11 @@ def test_two_models_blind_a_vote_and_the_names(open_page: OpenPage, server: Serv
         {"outcome": "second", "strength": 3},
         {"blind": True},
     )
+    with page.expect_response("**/api/chat/vote"):
+        page.keyboard.press("6")
+    before, after = label_rows(server.store)
+    assert (before.id, after.supersedes) == (label.id, label.id)
+    assert (after.value, after.meta) == ({"outcome": "second", "strength": 2}, {"blind": True, "after_reveal": True})
     with server.store.read() as connection:
         made = {row.id: row.model for row in connection.execute(select(schema.answers))}
     assert [made[each] for each in label.answer_ids] == [re.findall("base|sft", name)[0] for name in names]
@@ -361,6 +365,7 @@ def test_settings_are_sent_and_kept(open_page: OpenPage, talking: Pool) -> None:
 def test_keys_are_off_while_typing_and_lead_everywhere_else(open_page: OpenPage, server: Server, talking: Pool) -> None:
     page = chat(open_page)
     answering(page, done("An answer."))
+    expect(page.get_by_role("heading", name="Ask a model something")).to_be_visible()
     page.keyboard.press("/")
     expect(page.get_by_label("Your message")).to_be_focused()
     page.keyboard.type("1 n w e r 0")

@@ -44,6 +44,7 @@ export function fill(node, ...children) {
 export function setRendered(node, html) {
   node.classList.add("prose");
   node.innerHTML = html;
+  for (const wide of node.querySelectorAll("pre")) wide.tabIndex = 0; // it may scroll, and keys must reach it
 }
 
 /** "3 min", "2 h", "4 days" since a time in milliseconds. @param {number} ms */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tutelage.demo.story import Demo
 from tutelage.engine.generate import Sampling
 from tutelage.evaluate.run import load_for_answers
 from tutelage.runs.evaluations import see
+from tutelage.store.ancestry import Made, Source, ancestors
+from tutelage.store.database import open_store
 from tutelage.train.api import Run, train
 
 SEALED = [prompt for prompt in load_prompts("sealed") if prompt.id in story.SHOWN]
@@ -57,6 +60,13 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(story, "load_for_answers", load)
     return names
+
+
+def sources_under(made: Made) -> Iterator[Source]:
+    for source in made.inputs:
+        yield source
+        for model in source.models:
+            yield from sources_under(model)
 
 
 def words_of(capsys: pytest.CaptureFixture[str]) -> str:
@@ -100,6 +110,12 @@ def test_the_demo_makes_three_models_verdicts_and_a_report(
         "Reward",
     ):
         assert wanted in page
+
+    with open_store(tiny) as store, store.read() as connection:  # every pair and verdict is reached from the model
+        rlhf = ancestors(connection, "demo-rlhf")
+        told = {source.name: source.facts for source in sources_under(rlhf) if source.facts}
+    assert set(told) == {"starter-pairs@1", "labels:demo@1"}
+    assert told["starter-pairs@1"].num_records == 466
 
     evaluation = see(tiny, "demo")  # what the studio shows
     assert (evaluation.state, evaluation.models[1:]) == ("finished", ("demo-sft", "demo-rlhf"))

@@ -1,7 +1,9 @@
 """Reads what every other part of Tutelage reads, record by record, as pairs, verdicts or prompts to import.
 
 The shapes are those of docs/data.md. Here a file may mix them, for each record is read by its own keys. A verdict's
-own words that the training data has no place for are kept: "both bad" stays different from a tie.
+own words that the training data has no place for are kept: "both bad" stays different from a tie. So is what it says of
+its answers: `model` (or one for each: `models`, `model_a` and `model_b`, `chosen_model` and `rejected_model`), the
+settings they were sampled with, and `shown_first`.
 
 Leaves out: verdicts on answers of several turns, which the labelling screens cannot show.
 """
@@ -9,6 +11,7 @@ Leaves out: verdicts on answers of several turns, which the labelling screens ca
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from tutelage.data.foreign import (
@@ -33,6 +36,8 @@ from tutelage.types import Comparison, Rating
 AUTHORS = ("author", "written_by", "writer")
 LICENCES = ("licence", "license")
 BOTH_BAD = ("both_bad", "bothbad", "tie_bothbad", "neither")
+MODELS = (("chosen_model", "rejected_model"), ("model_a", "model_b"))
+SETTINGS = ("temperature", "top_p", "top_k", "min_p", "max_new_tokens")
 STATED_STRENGTH = ("strength", "margin", "overall_preference")
 UNSTATED_STRENGTH = 3
 """How clear a verdict counts whose file does not say how clear it is: plainly better."""
@@ -105,7 +110,7 @@ def _label(place: Place, item: RawRecord) -> Incoming:
 
 
 def _rating(place: Place, verdict: Rating, values: Mapping[str, Any]) -> IncomingLabel:
-    answers = (IncomingAnswer(verdict.answer[0].content),)
+    answers = _answers([verdict.answer[0].content], values)
     if isinstance(verdict.value, bool):
         value: dict[str, Any] = {"good": verdict.value}
         return _made(place, "thumbs", verdict, answers, value)
@@ -117,8 +122,28 @@ def _made(
     place: Place, kind: str, verdict: Comparison | Rating, answers: tuple[IncomingAnswer, ...], value: dict[str, Any],
     **more: Any,
 ) -> IncomingLabel:  # fmt: skip
-    meta = {**verdict.meta, **more.pop("meta", {})}
+    told = {"model", "models", *chain.from_iterable(MODELS)} if any(one.model for one in answers) else set()
+    told |= {"sampling", *SETTINGS} if any(one.sampling for one in answers) else set()
+    meta = {key: each for key, each in verdict.meta.items() if key.strip().lower() not in told}
+    meta |= more.pop("meta", {})
     return IncomingLabel(kind, verdict.messages, answers, value, place.source, verdict.rater, meta=meta, **more)
+
+
+def _answers(texts: list[str], values: Mapping[str, Any]) -> tuple[IncomingAnswer, ...]:
+    """The answers with the model and the settings that each was made with, where the record says so."""
+    given = values.get("sampling")
+    sampling = dict(given) if isinstance(given, Mapping) else {name: values[name] for name in SETTINGS if name in values}
+    keys = next((pair for pair in MODELS if values.keys() & set(pair)), ("model",) * len(texts))
+    each = values.get("models") or [values.get(key) for key in keys]
+    if not isinstance(each, list) or len(each) != len(texts):
+        each = [values.get("model")] * len(texts)
+    names = [name if isinstance(name, str) else "" for name in each]
+    return tuple(IncomingAnswer(text, name, sampling) for text, name in zip(texts, names, strict=True))
+
+
+def _displayed(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """The order in which two answers were shown; empty where the record does not say."""
+    return {"chosen": (0, 1), "rejected": (1, 0)}.get(str(values.get("shown_first")).lower(), ())
 
 
 def _comparison(place: Place, verdict: Comparison, values: Mapping[str, Any]) -> IncomingLabel:
@@ -127,14 +152,16 @@ def _comparison(place: Place, verdict: Comparison, values: Mapping[str, Any]) ->
     if has_edit and len(texts) == 3:
         rewrite, *texts = texts
         ranks = [rank - 1 for rank in ranks[1:]]
-    answers = tuple(IncomingAnswer(text) for text in texts)
+    answers = _answers(texts, values)
     if len(answers) > 2:
         return _made(place, "ranking", verdict, answers, {"ranks": ranks}, rewrite=rewrite)
     value = {"outcome": _unsided(values)} if ranks[0] == ranks[1] else {"outcome": _sided(ranks)}
     meta: dict[str, Any] = {}
     if value["outcome"] in ("first", "second"):
         value["strength"], meta = strength_of(verdict.strength, stated=any(name in values for name in STATED_STRENGTH))
-    return _made(place, "comparison", verdict, answers, value, rewrite=rewrite, meta=meta)
+    return _made(
+        place, "comparison", verdict, answers, value, rewrite=rewrite, displayed=_displayed(values), meta=meta
+    )
 
 
 def _sided(ranks: list[int]) -> str:

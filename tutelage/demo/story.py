@@ -18,13 +18,12 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from tutelage.data import load_conversations, load_general_texts, load_prompts
+from tutelage.data import load_general_texts, load_prompts
 from tutelage.demo.kept import kept, pack_answers, pack_result, sources_of, unpack_answers, unpack_result
-from tutelage.demo.record import enter_record
+from tutelage.demo.record import enter_models, enter_pairs, enter_verdicts
 from tutelage.demo.training import ANSWER_TOKENS, BASE, REWARD, RLHF, SFT, train_once
 from tutelage.engine.answer import AT_ONCE, answer_prompts
 from tutelage.engine.generate import Sampling
-from tutelage.errors import TutelageError
 from tutelage.evaluate.contest import Moved, hold_contests, how_far_moved
 from tutelage.evaluate.markdown import clean_text
 from tutelage.evaluate.numbers import numbers_file
@@ -99,12 +98,13 @@ class Demo:
     def run(self) -> int:
         """The whole demo; 130 where it was interrupted."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        num_pairs = len(load_conversations("starter"))
+        pairs = enter_pairs(self.workspace)
+        num_pairs = pairs.num_records
         self._plan(num_pairs)
         results = [self._ask(BASE, "1 · Before: a base model goes on with text, it does not answer")]
         self.console.rule(f"[bold]2 · Fine-tuning on {num_pairs} question/answer pairs")
         with self.watch("fine-tuning on pairs"):
-            if not train_once("sft", SFT, self.workspace, self.sft, self.console):
+            if not train_once("sft", {**SFT, "data": pairs.label}, self.workspace, self.sft, self.console):
                 return 130
         results.append(self._ask(self.sft, "2 · After fine-tuning: it answers"))
         if not (self._collect_verdicts() and self._learn_from_verdicts()):
@@ -216,7 +216,7 @@ class Demo:
         self.console.print(
             f"{len(pairs)} pairs. {scripted} were judged by the [bold]scripted rater[/]: a script with fixed rules "
             f"(docs/rater.md), no person. It errs on purpose, here on {turned} of them "
-            f"(noise {RATER.noise:.0%}). The verdicts: {escape(str(self._verdicts))}"
+            f"(noise {RATER.noise:.0%}). The verdicts: {escape(str(self._verdicts))}, and in the workspace's record"
         )
         shown = max(verdicts, key=lambda one: abs(RATER.quality(one.pair.first) - RATER.quality(one.pair.second)))
         self.console.print(f"\nOne of them:\n\n[bold cyan]{escape(shown.pair.first.prompt.messages[-1].content)}[/]")
@@ -228,7 +228,8 @@ class Demo:
 
     def _learn_from_verdicts(self) -> bool:
         self.console.rule("[bold]4 · RLHF: a reward model, then PPO")
-        reward = {**REWARD, "model": self.sft, "data": str(self._verdicts)}
+        verdicts = enter_verdicts(self.workspace, self.out, self._verdicts)
+        reward = {**REWARD, "model": self.sft, "data": verdicts.label}
         with self.watch("reward model"):
             if not train_once("reward", reward, self.workspace, self.reward, self.console):
                 return False
@@ -267,18 +268,9 @@ class Demo:
             )  # fmt: skip
             shutil.copyfile(page, kept_page)  # where the studio looks
         self.console.print(self.watch.table())
-        self._enter_record()
+        enter_models(self.workspace)
         self.console.print(f"\nTalk with the model: [bold]{self._command(f'chat {self.rlhf}')}[/]")
         self.console.print(f"Open the studio: [bold]{self._command('studio')}[/], at {STUDIO_ADDRESS}\n")
-
-    def _enter_record(self) -> None:
-        """Pairs, verdicts and models where people find them; a record that cannot be written costs no demo."""
-        try:
-            num_pairs, num_verdicts = enter_record(self.workspace, self.out, self._verdicts)
-        except TutelageError as error:
-            self.console.print(f"\nNothing of it is in the workspace's record: {escape(str(error))}")
-        else:
-            self.console.print(f"\nIn the workspace's record: {num_pairs} pairs and {num_verdicts} verdicts.")
 
     def _command(self, words: str) -> str:
         elsewhere = "" if self.workspace == Path("workspace") else f" --workspace {self.workspace}"

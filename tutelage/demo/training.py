@@ -21,7 +21,7 @@ ANSWER_TOKENS = 96
 """Longest answer in comparisons and in practice."""
 
 SFT: Mapping[str, Any] = {
-    "model": BASE, "data": "starter", "epochs": 1, "batch_size": 4, "learning_rate": 2e-5, "num_samples": 0,
+    "model": BASE, "epochs": 1, "batch_size": 4, "learning_rate": 2e-5, "num_samples": 0,
     "save_every": 60,
 }  # fmt: skip
 # A model may write a control token into an answer; such a verdict cannot be rendered, and is left out and counted.

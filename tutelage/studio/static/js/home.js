@@ -52,7 +52,7 @@ function linesOf(loop) {
 function showWaiting(loop) {
   const lines = linesOf(loop);
   redraw($("#waiting-title"), lines.length, () => [lines.length ? `${counted(lines.length, "thing")} ${lines.length === 1 ? "waits" : "wait"} for you` : "Nothing waits for you"]);
-  redraw($("#waiting"), lines, () => (lines.length ? lines.map(lineOf) : [el("li", { class: "dim" }, "Come back later, ", el("a", { href: "/write/new" }, "write a pair"), ", or ", el("a", { href: "/chat" }, "talk to a model"), ".")]));
+  redraw($("#waiting"), lines, () => (lines.length ? lines.map(lineOf) : [el("li", { class: "dim" }, el("p", {}, "Come back later, ", el("a", { href: "/write/new" }, "write a pair"), ", or ", el("a", { href: "/chat" }, "talk to a model"), "."))]));
 }
 
 /** @param {Line} line */

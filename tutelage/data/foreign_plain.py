@@ -132,7 +132,8 @@ def _made(
 def _answers(texts: list[str], values: Mapping[str, Any]) -> tuple[IncomingAnswer, ...]:
     """The answers with the model and the settings that each was made with, where the record says so."""
     given = values.get("sampling")
-    sampling = dict(given) if isinstance(given, Mapping) else {name: values[name] for name in SETTINGS if name in values}
+    named = {name: values[name] for name in SETTINGS if name in values}
+    sampling = dict(given) if isinstance(given, Mapping) else named
     keys = next((pair for pair in MODELS if values.keys() & set(pair)), ("model",) * len(texts))
     each = values.get("models") or [values.get(key) for key in keys]
     if not isinstance(each, list) or len(each) != len(texts):

@@ -160,9 +160,7 @@ def _comparison(place: Place, verdict: Comparison, values: Mapping[str, Any]) ->
     meta: dict[str, Any] = {}
     if value["outcome"] in ("first", "second"):
         value["strength"], meta = strength_of(verdict.strength, stated=any(name in values for name in STATED_STRENGTH))
-    return _made(
-        place, "comparison", verdict, answers, value, rewrite=rewrite, displayed=_displayed(values), meta=meta
-    )
+    return _made(place, "comparison", verdict, answers, value, rewrite=rewrite, displayed=_displayed(values), meta=meta)
 
 
 def _sided(ranks: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tutelage.feedback.measures import measure, right, same
 from tutelage.feedback.progress import progress
 from tutelage.store import schema
 from tutelage.store.database import Store
+from tutelage.store.imports import import_file
 
 A, B, TIE, UNSURE = (
     {"outcome": "first", "strength": 3}, {"outcome": "second", "strength": 1}, {"outcome": "tie"},
@@ -151,3 +153,20 @@ def test_a_rater_sees_their_own_line_only(store: Store):
     assert (found.num_labels, found.num_wanted) == (2, 4)
     assert set(found.num_items) == {"open", "done"}
     assert "dee" not in repr(found)
+
+
+def test_verdicts_of_a_file_count_and_agree_as_those_of_the_queue_do(store: Store, tmp_path: Any):
+    lines = [
+        {"prompt": "p?", "chosen": "a", "rejected": "b", "rater": "eve"},
+        {"prompt": "p?", "chosen": "b", "rejected": "a", "rater": "finn"},
+        {"prompt": "q?", "chosen": "a", "rejected": "b", "rater": "eve"},
+    ]
+    file = tmp_path / "old.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    import_file(store, BO, file)
+    with store.read() as connection:
+        found = progress(connection, BO, projects.get(connection, "old"))
+    assert (found.num_done, found.num_labels, found.num_adjudicated) == (3, 3, 0)
+    assert [(each.name, each.num_labels) for each in found.raters] == [("eve", 2), ("finn", 1)]
+    assert found.agreement[0].raw is not None
+    assert (found.agreement[0].raw.share.estimate, found.agreement[0].raw.num_units) == (0, 1)

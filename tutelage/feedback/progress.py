@@ -156,7 +156,9 @@ def _summed(many: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 _LABELS = schema.labels
-_COUNTED = _LABELS.c.assignment_id.is_not(None) & _LABELS.c.superseded_ms.is_(None) & _LABELS.c.withdrawn_ms.is_(None)
+_STANDS = _LABELS.c.superseded_ms.is_(None) & _LABELS.c.withdrawn_ms.is_(None)
+# A rater's verdict came through the queue or from a file; what came neither way is a reviewer's decision.
+_COUNTED = (_LABELS.c.assignment_id.is_not(None) | (_LABELS.c.source != "")) & _STANDS
 
 
 def _recent(connection: Connection, project: Project) -> Sequence[Row[Any]]:
@@ -196,12 +198,8 @@ def _wanted(connection: Connection, project: Project) -> tuple[int, int]:
 
 def _num_adjudicated(connection: Connection, project: Project) -> int:
     """Items on which a reviewer decided."""
-    decided = (
-        (_LABELS.c.project_id == project.id) & _LABELS.c.assignment_id.is_(None) & _LABELS.c.superseded_ms.is_(None)
-    )
-    query = select(func.count(_LABELS.c.item_id.distinct())).where(
-        decided, _LABELS.c.withdrawn_ms.is_(None), _LABELS.c.source == ""
-    )
+    decided = _LABELS.c.assignment_id.is_(None) & (_LABELS.c.source == "") & _STANDS
+    query = select(func.count(_LABELS.c.item_id.distinct())).where(_LABELS.c.project_id == project.id, decided)
     return connection.execute(query).scalar_one()
 
 

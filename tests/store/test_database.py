@@ -85,7 +85,7 @@ def test_only_the_owner_may_read_the_files(store: Store) -> None:
     with store.write() as connection:
         add_setting(connection, "one")
         names = {path.name for path in store.workspace.iterdir()}
-        assert names == {"tutelage.db", "tutelage.db-wal", "tutelage.db-shm"}
+        assert names == {f"tutelage.db{each}" for each in ("", "-wal", "-shm", "-next", "-turn")}
         assert {stat.S_IMODE(path.stat().st_mode) for path in store.workspace.iterdir()} == {0o600}
 
 
@@ -186,7 +186,7 @@ def test_a_fork_takes_no_connection_of_its_parent(any_store: Store) -> None:
     with any_store._turn("write"):  # a thread of the parent is about to write
         child = multiprocessing.get_context("fork").Process(target=_write_in_a_fork, args=(any_store,))
         child.start()
-        child.join(120)
+    child.join(120)
     assert child.exitcode == 0
     with any_store.write() as connection:
         add_setting(connection, "from-the-parent")

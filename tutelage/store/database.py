@@ -3,7 +3,7 @@
 `Store.read` and `Store.write` give a connection inside one transaction; every other function of this room and of
 `tutelage.feedback` takes such a connection first, so that what belongs together is written together or not at all.
 SQLite runs in WAL mode, syncs at every commit, and begins a write with BEGIN IMMEDIATE, so that two writers wait for
-each other instead of failing halfway.
+each other instead of failing halfway, each in its turn (`tutelage.store.write_turns`).
 
 Leaves out: the tables (`tutelage.store.schema`), their migrations (`tutelage.store.migrate`), which address a workspace
 has (`tutelage.store.address`), and what a database's errors mean (`tutelage.store.failures`).
@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from tutelage.store.address import (
     parse_url,
 )
 from tutelage.store.failures import explained, may_pass, shown
+from tutelage.store.write_turns import WriteTurns
 
 __all__ = [
     "BUSY_TIMEOUT_SECONDS", "CONFIG_FILE", "DATABASE_FILE", "Store", "database_url", "has_store", "open_store",
@@ -61,7 +61,7 @@ class Store:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url.set(database=str(Path(url.database or "").absolute())) if self.is_sqlite else url
         self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
-        self._one_writer = threading.Lock()
+        self._turns = self._new_turns()
         self._identity: tuple[int, int] | None = None
         _OPEN.add(self)
 
@@ -131,18 +131,19 @@ class Store:
 
     @contextmanager
     def _turn(self, mode: Mode) -> Iterator[None]:
-        """Writers of one process queue here, which is fair; in SQLite they would poll."""
+        """Writers queue (`tutelage.store.write_turns`), which is fair; in SQLite they would poll."""
         if mode == "read":
             yield
             return
-        if not self._one_writer.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise UnavailableError(
-                f"{shown(self.url)} is busy: another write has taken over {BUSY_TIMEOUT_SECONDS} seconds"
-            )
-        try:
+        with self._turns.turn(BUSY_TIMEOUT_SECONDS) as came:
+            if not came:
+                raise UnavailableError(
+                    f"{shown(self.url)} is busy: another write has taken over {BUSY_TIMEOUT_SECONDS} seconds"
+                )
             yield
-        finally:
-            self._one_writer.release()
+
+    def _new_turns(self) -> WriteTurns:
+        return WriteTurns(Path(str(self.url.database)) if self.is_sqlite else None)
 
     def _check_file(self) -> None:
         """Raise unless the file is there, and still the one that was opened first.
@@ -176,7 +177,7 @@ class Store:
     def _forget_inherited(self) -> None:
         _INHERITED.append(self.engine.pool)
         self.engine.dispose(close=False)
-        self._one_writer = threading.Lock()
+        self._turns = self._new_turns()
 
 
 _OPEN: WeakSet[Store] = WeakSet()

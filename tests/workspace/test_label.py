@@ -291,32 +291,6 @@ def test_answers_are_sampled_once_and_carry_model_and_settings(cli: Command, sto
     assert all({"num_tokens", "stopped", "top_p"} <= each.keys() for each in settings)
 
 
-def test_sampling_that_was_interrupted_goes_on(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from tutelage.data import load_prompts
-    from tutelage.engine.generate import Sampling
-    from tutelage.feedback import sample
-
-    monkeypatch.setattr(sample, "PROMPTS_AT_ONCE", 2)
-    model = str(tiny_folder(tmp_path, "llama", name="one"))
-    prompts = load_prompts([f"What is {number}?" for number in range(5)])
-    with store.write() as connection:
-        project = projects.create(connection, BO, "helpful", "comparison")
-
-    def stop(_: str, __: int) -> None:
-        raise KeyboardInterrupt
-
-    def run(progress: Any = None) -> sample.Sampled:
-        return sample.sample_items(
-            store, BO, project, prompts, [model], Sampling(6, 1.0), num_answers=2, workspace=store.workspace,
-            progress=progress,
-        )  # fmt: skip
-
-    with pytest.raises(KeyboardInterrupt):
-        run(stop)
-    found = run()
-    assert (found.num_answers, found.num_items + found.num_equal) == (6, 5)
-
-
 def test_two_people_label_at_two_terminals_at_once(store: Store):
     project, problems = make(store, num_items=12), list[str]()
 

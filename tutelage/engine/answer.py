@@ -13,8 +13,9 @@ import torch
 
 from tutelage.data.render import render_conversation, render_prompt
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.generate import Completion, Engine, Sampling, decode, generate, stream
+from tutelage.engine.generate import Completion, Engine, Sampling, decode, generate, room_in_context, stream
 from tutelage.engine.tree import Tokens, Tree, pack, split_by_budget
+from tutelage.errors import ConfigError, DataError
 from tutelage.models.template import end_of_turn_id
 from tutelage.types import Answer, Conversation, Message, Prompt
 
@@ -106,6 +107,44 @@ def answer_prompts(
         )
         for prompt, completion in zip(asked, completions, strict=True)
     ]  # fmt: skip
+
+
+def can_read(model: Any, tokenizer: Any, prompt: Prompt) -> bool:
+    """Whether a model can be asked this at all: it fits into the context and holds no control token."""
+    try:
+        room_in_context(model, [render_prompt(tokenizer, prompt.messages, end_of_turn_id(tokenizer))])
+    except (ConfigError, DataError):
+        return False
+    return True
+
+
+def answer_each(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    keys: Sequence[int],
+    sampling: Sampling,
+    done: Callable[[int, Answer], None],
+    *,
+    name: str = "",
+    batch_size: int = AT_ONCE,
+) -> None:
+    """An answer to each prompt, handed to `done` with the prompt's place as soon as it has ended.
+
+    What is drawn for a prompt depends on the seed and its key alone, so that a job which is stopped and gone on with
+    samples what it would have sampled.
+    """
+    end = end_of_turn_id(tokenizer)
+
+    def ended(place: int, completion: Completion) -> None:
+        text = decode_answer(tokenizer, completion.ids, sampling.stop)
+        done(place, Answer(prompts[place], text, len(completion.ids), completion.stopped, name))
+
+    generate(
+        model, [render_prompt(tokenizer, prompt.messages, end) for prompt in prompts], sampling,
+        stop_ids=stop_ids(tokenizer), pad_id=pad_id(tokenizer), batch_size=batch_size, keys=keys,
+        ends_text=ends_with_text(tokenizer, sampling.stop), each=ended,
+    )  # fmt: skip
 
 
 def stream_answer(

@@ -131,28 +131,30 @@ def generate(
     keys: Sequence[int] | None = None,
     ends_text: Callable[[Sequence[int]], bool] | None = None,
     progress: Callable[[int], None] | None = None,
+    each: Callable[[int, Completion], None] | None = None,
 ) -> list[Completion]:
     """A completion for each prompt of token ids, in the order given.
 
     A prompt that occurs several times is computed once. The draws of a completion depend on the seed and its key (its
     place, if no keys are given), not on the batch size. `ends_text` says whether the ids so far end with a stop text.
-    `progress` is told how many more are done. The global random state is left as it was. Raises ConfigError for a
-    prompt that fills the context, or that is empty.
+    `progress` is told how many more are done, `each` is given every completion with its place as soon as it has ended.
+    The global random state is left as it was. Raises ConfigError for a prompt that fills the context, or that is empty.
     """
     room_in_context(model, prompts)  # before anything is sampled
     if any(not prompt for prompt in prompts):
         raise ConfigError("a prompt has no tokens; give it at least one")
     keys = range(len(prompts)) if keys is None else keys
-    told = progress or (lambda _: None)
+    told, given = progress or (lambda _: None), each or (lambda _, __: None)
     reason = why_not(model)
     if reason:
         logger.warning("sampling by transformers (slower): %s", reason)
-        return _generate_elsewhere(model, prompts, sampling, stop_ids, pad_id, batch_size, keys, ends_text, told)
+        return _generate_elsewhere(model, prompts, sampling, stop_ids, pad_id, batch_size, keys, ends_text, told, given)
     limits = [min(sampling.max_new_tokens, room_in_context(model, [prompt])) for prompt in prompts]
     found: dict[int, Completion] = {}
 
     def done(one: Growing) -> None:
         found[one.index] = completion_of(one.ids, one.logprobs, stop_ids, sampling.ignore_eos, ended=one.ended)
+        given(one.index, found[one.index])
         told(1)
 
     with _ready(model, sampling.seed), slot_attention(model), merged_adapters(model), packed_layers(model):
@@ -214,7 +216,7 @@ class _Watch:
 def _generate_elsewhere(
     model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int], pad_id: int,
     batch_size: int, keys: Sequence[int], ends_text: Callable[[Sequence[int]], bool] | None,
-    told: Callable[[int], None],
+    told: Callable[[int], None], given: Callable[[int, Completion], None],
 ) -> list[Completion]:  # fmt: skip
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     found: dict[int, Completion] = {}
@@ -223,7 +225,9 @@ def _generate_elsewhere(
         seed = (sampling.seed * 1_000_003 + keys[chosen[0]]) % 2**63
         with _ready(model, seed), ordinary_attention(model):
             batch = _generate_batch(model, [prompts[i] for i in chosen], sampling, stop_ids, pad_id, ends_text)
-        found |= dict(zip(chosen, batch, strict=True))
+        for index, completion in zip(chosen, batch, strict=True):
+            found[index] = completion
+            given(index, completion)
         told(len(chosen))
     return [found[index] for index in range(len(prompts))]
 

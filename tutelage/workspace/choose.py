@@ -41,6 +41,7 @@ def choose(
     clusters: int = 8,
     pooling: Literal["last", "mean"] = "last",
     max_tokens: int = 2048,
+    progress: Path | None = None,
     by: str | None = None,
     json: bool = False,
     workspace: Path = WORKSPACE,
@@ -71,6 +72,8 @@ def choose(
         The hidden state that ends the answer, which a reward model's head reads, or the mean over the answer.
     max_tokens
         Longest prompt and answer, in tokens; an item with a longer one is not chosen.
+    progress
+        JSON file that says at the end how many were chosen from how many.
     by
         Who acts; the workspace's owner where nobody is named.
     json
@@ -98,8 +101,17 @@ def choose(
                 connection, acting(connection, by), projects.get(connection, project), rule, features, number,
                 random_frac=random_frac, seed=seed, looked_at=looked_at, num_clusters=clusters,
             )  # fmt: skip
+    _note(progress, chosen)
     _tell(chosen, project, rule, seed, json)
     return 0
+
+
+def _note(progress: Path | None, chosen: Choice) -> None:
+    from tutelage.workspace.project_sample import write_progress
+
+    told = chosen._asdict() | {"num_items": len(chosen.items), "num_random": chosen.num_random}
+    del told["items"]
+    write_progress(progress, {"result": told})
 
 
 def _model_for(rule: str, reward: str | None) -> str | None:

@@ -1,11 +1,11 @@
-"""The verbs `project items`, `gold` and `sample`: what a project asks about.
+"""The verbs `project items` and `gold`: what a project asks about.
 
-Leaves out: projects themselves (`tutelage.workspace.projects`).
+Leaves out: projects themselves (`tutelage.workspace.projects`), and sampling answers
+(`tutelage.workspace.project_sample`).
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -141,83 +141,6 @@ def _add(name: str, data: Path, by: str | None, workspace: Path, *, gold: bool) 
     print(
         f"{len(added.ids)} {what} added, {added.num_there} were there already, "
         f"{added.num_equal} left out: equal answers"
-    )
-    return 0
-
-
-def sample(
-    name: str,
-    /,
-    *,
-    prompts: str,
-    model: tuple[str, ...] = (),
-    num_answers: int | None = None,
-    temperature: float | None = None,
-    top_p: float = 1.0,
-    max_new_tokens: int | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    by: str | None = None,
-    workspace: Path = WORKSPACE,
-) -> int:
-    """Sample answers to prompts and add them: `tutelage project sample helpful --prompts prompts.jsonl --model sft`.
-
-    It can be interrupted; the same command goes on. A prompt that has its items already is not sampled again.
-
-    Parameters
-    ----------
-    name
-        The project.
-    prompts
-        Data file with prompts, a text file with one a line, or `compare`.
-    model
-        A model to sample from; give it for each. Those of the project without it.
-    num_answers
-        Answers to each prompt, the models taking turns; 2 for a comparison, 4 for a ranking, 1 else.
-    temperature
-        Of sampling; the project's without it.
-    top_p
-        Draw only from the most probable tokens that together have this probability.
-    max_new_tokens
-        Longest answer, in tokens; the project's without it.
-    seed
-        Seed of the draws.
-    batch_size
-        Answers sampled at once.
-    by
-        Who acts; the workspace's owner where nobody is named.
-    workspace
-        Folder that holds the record, models/ and runs/.
-    """
-    from tutelage.data import load_prompts
-    from tutelage.engine.generate import Sampling
-    from tutelage.feedback import projects
-    from tutelage.feedback.sample import sample_items
-    from tutelage.store.database import open_store
-    from tutelage.store.people import acting
-    from tutelage.verbs import check_batch_size
-
-    if prompts == "sealed":
-        raise ConfigError("'sealed' names the sealed prompts, which are never trained on, so nobody labels them either")
-    check_batch_size(batch_size)
-    asked = load_prompts(prompts)
-    with open_store(workspace) as store:
-        with store.read() as connection:
-            person, project = acting(connection, by), projects.get(connection, name)
-        known = project.sampling
-        sampling = Sampling(
-            int(max_new_tokens or known.get("max_new_tokens", 256)),
-            float(known.get("temperature", 1.0) if temperature is None else temperature), top_p, seed=seed,
-        )  # fmt: skip
-        wanted = num_answers or {"comparison": 2, "ranking": 4}.get(project.kind, 1)
-        found = sample_items(
-            store, person, project, asked, model or project.models, sampling, num_answers=wanted,
-            workspace=workspace, batch_size=batch_size,
-            progress=lambda each, number: print(f"{each}: {number} prompts", file=sys.stderr, flush=True),
-        )  # fmt: skip
-    print(
-        f"{found.num_prompts} prompts: {found.num_there} were there, {found.num_answers} answers sampled, "
-        f"{found.num_items} items added, {found.num_equal} left out: equal answers"
     )
     return 0
 

@@ -14,7 +14,8 @@ from cyclopts import App
 
 from tutelage.errors import ConfigError
 from tutelage.workspace.acting import WORKSPACE, read, read_text, write
-from tutelage.workspace.project_items import gold, items, sample
+from tutelage.workspace.project_items import gold, items
+from tutelage.workspace.project_sample import sample
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

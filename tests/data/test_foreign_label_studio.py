@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,23 @@ def test_json_min_says_the_same_on_one_row(tmp_path: Path) -> None:
 def test_a_task_alone_in_its_file_is_read_as_a_task(tmp_path: Path) -> None:
     found = read(tmp_path, task(result("pairwise", selected="left")))
     assert [type(each) for each in found] == [IncomingLabel]
+
+
+def test_csv_and_tsv_say_the_same_with_json_in_their_cells(tmp_path: Path) -> None:
+    names = ["annotation_id", "annotator", *DATA, "id", "lead_time", "pw", "critique"]
+    said = [('[{"selected": "right"}]', ""), ("left", "Short."), ("not sure what this is", "")]
+    for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
+        file = tmp_path / f"export{suffix}"
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            rows = csv.writer(stream, delimiter=delimiter)
+            rows.writerow(names)
+            rows.writerows([31, 4, *DATA.values(), 7, "3.5", each, note] for each, note in said)
+        opened = open_foreign(file)
+        assert opened.format == "label-studio"
+        first, second, third = opened.incoming()
+        assert isinstance(first, IncomingLabel)
+        assert isinstance(second, IncomingLabel)
+        assert (first.value["outcome"], first.rater, first.seconds) == ("second", "label-studio:4", 3.5)
+        assert (second.value["outcome"], second.critique) == ("first", "Short.")
+        assert isinstance(third, LeftOut)
+        assert "names that say nothing (topic, pw); export as JSON" in third.problem

@@ -1,4 +1,4 @@
-"""Reads Label Studio's exports: JSON (tasks with annotations) and JSON_MIN (one annotation a row).
+"""Reads Label Studio's exports: JSON (tasks with annotations), JSON_MIN, CSV and TSV (one annotation a row).
 
 Taken are the controls that people use to judge and to write answers of language models: Pairwise, Ranker, Rating,
 Choices and TextArea. Each annotation is one thing; cancelled ones, empty ones, and tasks that nobody annotated are left
@@ -14,15 +14,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutelage.data.foreign import CRITIQUE_KEYS, REWRITE_KEYS, Incoming, LeftOut, Place, named_like
-from tutelage.data.foreign_judgement import Judgement, assembled, find_answers, find_prompt
+from tutelage.data.foreign_judgement import Judgement, assembled, find_answers, find_prompt, side_of
 from tutelage.data.raw import Problem, RawFile, type_name
+from tutelage.data.record import from_json
 from tutelage.data.verdict_shapes import LABELS
-from tutelage.data.verdict_values import WINNERS
+from tutelage.data.verdict_values import WINNERS, verdict_word, word
 
 CONTROLS = ("pairwise", "ranker", "rating", "choices", "textarea")
 MIN_KEYS = {"annotation_id", "annotator", "lead_time"}
 MIN_REST = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "history"}
 CHOICE_NAMES = ("choice", "choices", "better", "verdict", "sentiment", *WINNERS, *LABELS)
+TABLES = ("CSV", "TSV")
 UNRANKED = "_"
 """Label Studio's own name for the items of a list that nobody moved."""
 
@@ -118,8 +120,11 @@ def _named(data: Mapping[str, Any]) -> str:
 
 
 def _seconds(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and value >= 0 else None
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)  # a cell of a CSV file is a text
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def _take(said: Judgement, result: Any, data: Mapping[str, Any], field: str) -> LeftOut | None:
@@ -193,20 +198,39 @@ def _item_text(item: Mapping[str, Any]) -> str:
 
 
 def _row(place: Place, row: Mapping[str, Any]) -> Incoming:
-    """A row of JSON_MIN: fields and answers stand side by side, told apart by their names and shapes."""
-    controls = {str(key): value for key, value in row.items() if _is_control(str(key), value)}
+    """A row of JSON_MIN or CSV: fields and answers stand side by side, told apart by their names and shapes."""
+    row = {key: _cell(value) for key, value in row.items()} if place.file.container in TABLES else row
+    controls = {str(key): value for key, value in row.items() if value != "" and _is_control(str(key), value)}
     data = {str(key): value for key, value in row.items() if key not in controls and key not in MIN_REST}
     said = _about(place, data, next(iter(controls), ""))
     said.rater, said.seconds = rater_of(row.get("annotator")), _seconds(row.get("lead_time"))
     said.meta |= {"task_id": row.get("id"), "annotation_id": row.get("annotation_id")}
+    rest = {name: value for name, value in said.meta.get("data", {}).items() if value != ""}
+    if all(named_like(name, (*REWRITE_KEYS, *CRITIQUE_KEYS)) for name in controls):
+        controls |= {name: value for name, value in rest.items() if _is_verdict(value)}
     if not controls:
-        return place.left_out("empty-annotation", f"annotation {row.get('annotation_id')}: empty")
+        names = f", or its answers are under names that say nothing ({', '.join(rest)}); export as JSON"
+        told = f"annotation {row.get('annotation_id')}: empty{names if rest else ''}"
+        return place.left_out("empty-annotation", told)
     for name, value in controls.items():
         for each in value if isinstance(value, list) else [value]:
             problem = _min_control(said, name, each, data)
             if problem is not None:
                 return problem
     return assembled(said)
+
+
+def _cell(value: Any) -> Any:
+    """What a cell of a CSV file holds: lists and objects stand in it as JSON."""
+    found = from_json(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
+    items = found if isinstance(found, list) else [found]
+    return found if all(isinstance(item, Mapping) for item in items) else value
+
+
+def _is_verdict(value: Any) -> bool:
+    """Whether a text can hardly be anything but a verdict: `left`, `tie`, `good`; not `a` or `1`."""
+    told = word(value) if isinstance(value, str) else ""
+    return len(told) > 1 and not told.isdigit() and (side_of(told, ("", "")) != "" or verdict_word(told) is not None)
 
 
 def _is_control(name: str, value: Any) -> bool:

@@ -182,10 +182,13 @@ def _show_left_out(rows: Sequence[dict[str, Any]]) -> None:
 
     from tutelage.evaluate.markdown import clean_text
 
-    table = Table("line", "field", "problem", title="Left out", title_justify="left")
+    # Where a JSON file is one long line, the record says where it is.
+    places = ("line", "record") if any((row["record"] or row["line"]) != row["line"] for row in rows) else ("line",)
+    table = Table(*places, "field", "problem", title="Left out", title_justify="left")
     for row in rows:
-        line, field = str(row["line"] or ""), escape(clean_text(str(row["field"] or "")))
-        table.add_row(line, field, escape(clean_text(f"{row['problem']} [{row['code']}]")))
+        field = escape(clean_text(str(row["field"] or "")))
+        problem = escape(clean_text(f"{row['problem']} [{row['code']}]"))
+        table.add_row(*(str(row[name] or "") for name in places), field, problem)
     Console().print(table)
 
 

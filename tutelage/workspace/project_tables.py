@@ -149,7 +149,9 @@ def show_progress(found: Progress, as_json: bool) -> None:
         )  # fmt: skip
     console.print()
     console.print(table)
-    versions = ", ".join(f"version {name or 'none'}: {count:,}" for name, count in found.by_guideline.items())
+    versions = ", ".join(
+        f"{f'version {name}' if name else 'without any'} {count:,}" for name, count in found.by_guideline.items()
+    )
     if versions:
         console.print(f"\nlabels by guidelines: {versions}")
 

@@ -53,7 +53,8 @@ class Server:
 
     def start(self) -> None:
         """Serve, and come back once it answers."""
-        config = uvicorn.Config(create_studio(self.store), port=self.port, log_level="warning", lifespan="off")
+        self.app = create_studio(self.store)
+        config = uvicorn.Config(self.app, port=self.port, log_level="warning", lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -64,9 +65,11 @@ class Server:
         raise RuntimeError("the server did not start")
 
     def stop(self) -> None:
-        """Stop at once, whatever is open."""
+        """Stop at once, whatever is open; models that somebody talked to end with it."""
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(30)
+        if (pool := getattr(self.app.state, "pool", None)) is not None:
+            pool.close()
 
 
 @pytest.fixture

@@ -38,11 +38,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def talking(server: Server, models: Pool) -> Pool:
-    """The server's own models."""
+def talking(server: Server, models: Pool) -> Iterator[Pool]:
+    """The server's own models, which outlast it."""
     (server.store.workspace / "models").symlink_to(models.workspace / "models")
-    server._server.config.app.state.pool = models  # type: ignore[union-attr]
-    return models
+    server.app.state.pool = models
+    yield models
+    del server.app.state.pool
 
 
 def chat(open_page: OpenPage, person: Person = CY, *, setup: dict[str, Any] | None = None, **options: Any) -> Page:

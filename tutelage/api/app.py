@@ -39,6 +39,7 @@ from tutelage.api import (
 )
 from tutelage.api.caller import Record
 from tutelage.api.guards import LOCAL_HOSTS, Guard
+from tutelage.api.streams import Streams, lifespan
 from tutelage.api.uploads import MAX_UPLOAD_BYTES
 from tutelage.store import idempotency
 from tutelage.store.database import Store
@@ -57,12 +58,12 @@ def create_app(store: Store, hosts: Collection[str] | None = LOCAL_HOSTS) -> Fas
     app = FastAPI(
         title="Tutelage", version=__version__, summary="People, pairs, verdicts, and where every model came from.",
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", generate_unique_id_function=_operation,
-        redirect_slashes=False,
+        redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
     with store.write() as connection:
         app.state.key = secret(connection)
         idempotency.forget_old(connection)
-    app.state.store = store
+    app.state.store, app.state.streams = store, Streams()
     for router in (*ROUTERS, health, listing.router):
         app.include_router(router)
     problems.register(app)

@@ -26,7 +26,7 @@ from fastapi import APIRouter, Request
 
 from tutelage.api.caller import Rater, Record
 from tutelage.api.problems import BROKEN, log
-from tutelage.api.run_events import EventStream
+from tutelage.api.streams import EventStream
 from tutelage.api.wire import messages_of
 from tutelage.api.wire_chat import Feedback, SaidInChat, TalkersTold, ToAnswer, Vote, WrittenDown
 from tutelage.engine.generate import Sampling

@@ -22,9 +22,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
-from starlette.responses import StreamingResponse
 
 from tutelage.api.caller import Record, Reviewer
+from tutelage.api.streams import EventStream
 from tutelage.api.wire_runs import AfterStep, RunName
 from tutelage.runs.files import RunFiles
 from tutelage.runs.look import find
@@ -35,12 +35,6 @@ LastEventId = Annotated[str | None, Header(pattern="^[0-9]{1,10}$", description=
 HEARTBEAT_SECONDS = 15.0
 STREAM_SECONDS = 120.0
 COME_AGAIN_MS = 1000
-
-
-class EventStream(StreamingResponse):
-    """Server-sent events."""
-
-    media_type = "text/event-stream"
 
 
 @router.get("/{run}/events", response_class=EventStream)

@@ -1,7 +1,7 @@
 """What every benchmark shares: the facts of the machine, children that measure themselves, tables and result files.
 
-Standard library only, so that the process that starts the contestants stays small: Linux counts the memory of the
-parent at the fork into a child's peak. Leaves out what is measured.
+Standard library only (a child that reports imports torch), so that the process that starts the contestants stays small:
+Linux counts the memory of the parent at the fork into a child's peak. Leaves out what is measured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import resource
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
+Work = Callable[..., dict[str, Any]]
 QUIET_CPU = {
     "CUDA_VISIBLE_DEVICES": "",
     "HF_HUB_OFFLINE": "1",
@@ -71,6 +72,42 @@ def run_child(
     if result.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
     return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def run_part(script: str, name: str, folder: Path, number: int, peers: Path, **variables: str) -> dict[str, Any]:
+    """One part of a round as a child; only what is not ours runs in the peers' environment."""
+    python = sys.executable if name in ("prepare", "ours") else peers
+    return run_child(python, [HERE / script, name, folder, f"round-{number}"], variables)
+
+
+def run_rounds(
+    options: Any, part: Callable[[str, int], dict[str, Any]], begin: Callable[[], None] = lambda: None
+) -> dict[str, list[dict[str, Any]]]:
+    """Reports of each contestant, a round each, in turn; `part` runs one in a round, `begin` goes before each round."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in options.contestants}
+    for number in range(1, options.rounds + 1):
+        begin()
+        for name in options.contestants:
+            report = part(name, number)
+            runs[name].append(report)
+            steps = " ".join(f"{seconds:.1f}" for seconds in report["step_seconds"])
+            reference = f"reference {report['reference_seconds']:.1f} s, " if report.get("reference_seconds") else ""
+            print(f"round {number}: {name}: {reference}steps of {steps} s, {report['peak_rss_gb']:.2f} GB", flush=True)
+    return runs
+
+
+def serve_part(prepare: Work, run_ours: Work, run_trl: Work, contestants: Mapping[str, Any]) -> None:
+    """The child's side: run the part that the command line names, and print its report as the last line."""
+    part, folder, round_name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    settings = json.loads((folder / "settings.json").read_text())
+    if part == "prepare":
+        print(json.dumps(prepare(settings, folder)))
+        return
+    own = contestants[part].settings
+    report = run_ours(settings, folder, round_name) if part == "ours" else run_trl(settings, folder, own)
+    import torch
+
+    print(json.dumps(report | {"peak_rss_gb": peak_rss_gb(), "threads": torch.get_num_threads()}))
 
 
 def parameter_counts(folder: Path) -> dict[str, int]:

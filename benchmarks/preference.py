@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, machine, markdown_table, run_child, write_result
+from common import ROOT, machine, markdown_table, run_part, run_rounds, write_result
 from preference_contestants import CONTESTANTS, MAX_TOKENS
 
 LINE_UP = ("ours", "trl-default", "trl-bf16", "trl-bf16-once")
@@ -27,25 +27,6 @@ TOLERANCE = 0.01
 """How far the loss of the first step may be from ln 2, as a share."""
 
 Report = dict[str, Any]
-
-
-def run_part(name: str, folder: Path, number: int, peers: Path) -> Report:
-    """One child; only what is not ours runs in the peers' environment."""
-    python = sys.executable if name in ("prepare", "ours") else peers
-    return run_child(python, [HERE / "preference_contestants.py", name, folder, f"round-{number}"])
-
-
-def run_rounds(options: argparse.Namespace, folder: Path) -> dict[str, list[Report]]:
-    """Reports of each contestant, a round each."""
-    runs: dict[str, list[Report]] = {name: [] for name in options.contestants}
-    for number in range(1, options.rounds + 1):
-        for name in options.contestants:
-            report = run_part(name, folder, number, options.peers)
-            runs[name].append(report)
-            steps = " ".join(f"{seconds:.1f}" for seconds in report["step_seconds"])
-            reference = f"reference {report['reference_seconds']:.1f} s, " if report["reference_seconds"] else ""
-            print(f"round {number}: {name}: {reference}steps of {steps} s, {report['peak_rss_gb']:.2f} GB", flush=True)
-    return runs
 
 
 def disagreements(runs: dict[str, list[Report]], data: Report) -> list[str]:
@@ -102,11 +83,13 @@ def benchmark(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="preference-benchmark-") as name:
         folder = Path(name)
         (folder / "settings.json").write_text(json.dumps(settings | {"data": str(Path(options.data).resolve())}))
-        data = run_part("prepare", folder, 0, options.peers)
+        data = run_part("preference_contestants.py", "prepare", folder, 0, options.peers)
         data.pop("model_folder")
         saved = 1 - data["num_tokens_shared"] / data["num_tokens_separate"]
         print(f"{data['num_pairs']} pairs; sharing prompts saves {saved:.0%} of the tokens", flush=True)
-        runs = run_rounds(options, folder)
+        runs = run_rounds(
+            options, lambda name, number: run_part("preference_contestants.py", name, folder, number, options.peers)
+        )
     summaries = {name: summarise(reports, options) for name, reports in runs.items()}
     print(f"\n{table(summaries)}\n")
     found = disagreements(runs, data)

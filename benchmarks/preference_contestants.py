@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import peak_rss_gb, versions
+from common import serve_part, versions
 from trl_watch import gaps, watch
 
 MAX_TOKENS = 1024
@@ -190,18 +190,5 @@ def run_trl(settings: dict[str, Any], folder: Path, own: dict[str, Any]) -> dict
     }
 
 
-def main() -> None:
-    part, folder, round_name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    settings = json.loads((folder / "settings.json").read_text())
-    if part == "prepare":
-        print(json.dumps(prepare(settings, folder)))
-        return
-    own = CONTESTANTS[part].settings
-    report = run_ours(settings, folder, round_name) if part == "ours" else run_trl(settings, folder, own)
-    import torch
-
-    print(json.dumps(report | {"peak_rss_gb": peak_rss_gb(), "threads": torch.get_num_threads()}))
-
-
 if __name__ == "__main__":
-    main()
+    serve_part(prepare, run_ours, run_trl, CONTESTANTS)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, machine, markdown_table, run_child, write_result
+from common import ROOT, machine, markdown_table, run_part, run_rounds, write_result
 from rl_contestants import CONTESTANTS, PHASES
 
 LINE_UP = ("ours", "trl-default", "trl-bf16")
@@ -34,24 +34,6 @@ Report = dict[str, Any]
 
 
 # 2. The rounds -------------------------------------------------------------------------------------------------------
-def run_part(name: str, folder: Path, number: int, peers: Path) -> Report:
-    """One child; only what is not ours runs in the peers' environment."""
-    python = sys.executable if name in ("prepare", "ours") else peers
-    return run_child(python, [HERE / "rl_contestants.py", name, folder, f"round-{number}"])
-
-
-def run_rounds(options: argparse.Namespace, folder: Path) -> dict[str, list[Report]]:
-    """Reports of each contestant, a round each."""
-    runs: dict[str, list[Report]] = {name: [] for name in options.contestants}
-    for number in range(1, options.rounds + 1):
-        for name in options.contestants:
-            report = run_part(name, folder, number, options.peers)
-            runs[name].append(report)
-            steps = " ".join(f"{seconds:.1f}" for seconds in report["step_seconds"])
-            print(f"round {number}: {name}: steps of {steps} s, {report['peak_rss_gb']:.2f} GB", flush=True)
-    return runs
-
-
 # 3. Did they do the same? --------------------------------------------------------------------------------------------
 def disagreements(runs: dict[str, list[Report]], data: Report, num_steps: int) -> list[str]:
     """What keeps the numbers from being comparable: other tokens sampled, learned from or read, or other answers."""
@@ -146,9 +128,11 @@ def benchmark(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="rl-benchmark-") as name:
         folder = Path(name)
         (folder / "settings.json").write_text(json.dumps(settings))
-        data = run_part("prepare", folder, 0, options.peers)
+        data = run_part("rl_contestants.py", "prepare", folder, 0, options.peers)
         print(f"{data['num_prompts']} prompts; {data['num_sampled_tokens_by_step']} tokens sampled a step", flush=True)
-        runs = run_rounds(options, folder)
+        runs = run_rounds(
+            options, lambda name, number: run_part("rl_contestants.py", name, folder, number, options.peers)
+        )
     summaries = {name: summarise(reports, options.warmup_steps) for name, reports in runs.items()}
     compare(summaries)
     print(f"\n{table(summaries)}\n")

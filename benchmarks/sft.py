@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import HERE, ROOT, machine, markdown_table, parameter_counts, run_child, write_result
+from common import HERE, ROOT, machine, markdown_table, parameter_counts, run_child, run_part, run_rounds, write_result
 from sft_contestants import CONTESTANTS, MAX_TOKENS
 
 LINE_UP = {
@@ -35,25 +35,10 @@ Report = dict[str, Any]
 
 
 # 2. The rounds -------------------------------------------------------------------------------------------------------
-def run_rounds(options: argparse.Namespace, folder: Path) -> tuple[dict[str, list[Report]], list[Report]]:
-    """(reports of each contestant, a round each; the matmul peaks)."""
-    runs: dict[str, list[Report]] = {name: [] for name in options.contestants}
-    peaks = []
-    for number in range(1, options.rounds + 1):
-        peaks.append(run_child(sys.executable, [HERE / "matmul_peak.py"]))
-        for name in options.contestants:
-            report = run_part(name, folder, number, options.peers)
-            runs[name].append(report)
-            steps = " ".join(f"{seconds:.1f}" for seconds in report["step_seconds"])
-            print(f"round {number}: {name}: steps of {steps} s, {report['peak_rss_gb']:.2f} GB", flush=True)
-    return runs, peaks
-
-
-def run_part(name: str, folder: Path, number: int, peers: Path) -> Report:
-    """One child; only what is not ours runs in the peers' environment."""
-    python = sys.executable if name in ("prepare", "ours") else peers
-    environment = CONTESTANTS[name].environment if name in CONTESTANTS else {}
-    return run_child(python, [HERE / "sft_contestants.py", name, folder, f"round-{number}"], environment)
+def run_one(name: str, folder: Path, number: int, peers: Path) -> Report:
+    """One child, with what the contestant wants in its environment."""
+    variables = CONTESTANTS[name].environment if name in CONTESTANTS else {}
+    return run_part("sft_contestants.py", name, folder, number, peers, **variables)
 
 
 # 3. Did they compute the same? ---------------------------------------------------------------------------------------
@@ -150,9 +135,13 @@ def benchmark(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="sft-benchmark-") as name:
         folder = Path(name)
         (folder / "settings.json").write_text(json.dumps(settings))
-        data = run_part("prepare", folder, 0, options.peers)
+        data = run_one("prepare", folder, 0, options.peers)
         counts = parameter_counts(Path(data.pop("model_folder")))
-        runs, peaks = run_rounds(options, folder)
+        peaks: list[Report] = []
+        runs = run_rounds(
+            options, lambda name, number: run_one(name, folder, number, options.peers),
+            lambda: peaks.append(run_child(sys.executable, [HERE / "matmul_peak.py"])),
+        )  # fmt: skip
     summaries = {name: summarise(reports, data, options.warmup_steps) for name, reports in runs.items()}
     compare(summaries)
     result |= {"data": data, "matmul_peak": peaks, "summary": summaries, "trl_best": best_trl(summaries)}

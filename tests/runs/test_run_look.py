@@ -81,6 +81,21 @@ def test_log_and_record_move_into_the_folder_once_that_stays(tmp_path: Path) -> 
     assert list(starting.iterdir()) == []
 
 
+def test_a_process_that_has_trained_and_only_ends_is_not_getting_ready(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "one", steps=3)
+    starting = tmp_path / "runs" / ".starting"
+    starting.mkdir()
+    (folder / "started.json").write_text('{"process": 7}')
+    (folder / "stop.json").write_text('{"process": 7, "by": "bo"}')
+    with (starting / "one.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / ".lock").write_text("5\n")  # an earlier process; this one has not begun
+        assert (look.see(tmp_path, "one").state, look.see(tmp_path, "one").stopping) == ("starting", False)
+        (folder / ".lock").write_text("7\n")
+        assert (look.see(tmp_path, "one").state, look.see(tmp_path, "one").stopping) == ("running", True)
+    assert look.see(tmp_path, "one").state == "interrupted"
+
+
 def test_an_ensemble_is_as_far_as_its_members_together(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "many", steps=0, method="reward", ensemble=3, seed=4, num_steps=None)
     (folder / "metrics.jsonl").unlink(missing_ok=True)

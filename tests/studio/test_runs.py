@@ -106,7 +106,7 @@ def test_a_run_is_stopped_and_found_again_by_another_studio_and_resumed(
     expect(page.locator("#state")).to_have_text("training")
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop").click()
-    expect(page.locator("#state")).to_have_text("interrupted")
+    expect(page.locator("#state")).to_have_text("interrupted", timeout=60_000)  # a process takes its time to end
     expect(page.locator("#trouble")).to_contain_text("bo stopped it")
     stopped_at = int(page.locator("#bar").evaluate("bar => bar.value"))
     page.get_by_role("button", name="Resume").click()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killing import Killed, killing
 from safetensors.torch import load_file
 from tiny import VOCAB_SIZE, tiny_folder, tiny_model, tiny_tokenizer
 from torch import Tensor
@@ -233,24 +233,6 @@ def test_a_teacher_with_other_tokens_is_refused(world: Path) -> None:
 
 
 # Resume --------------------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing of the loop catches it."""
-
-
-def killing(call: Callable[..., Any], at: int) -> Callable[..., Any]:
-    """The function, which dies at its call number `at`."""
-    number = 0
-
-    def wrapped(*args: Any, **options: Any) -> Any:
-        nonlocal number
-        number += 1
-        if number == at:
-            raise Killed
-        return call(*args, **options)
-
-    return wrapped
 
 
 @pytest.mark.parametrize("place", ["sampling", "learning"])

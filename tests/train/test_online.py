@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from killing import Killed, killing
 from safetensors.torch import load_file
 from tiny import tiny_folder, tiny_model, tiny_tokenizer
 
@@ -232,24 +233,6 @@ def test_refilled_groups_take_the_place_of_equal_ones(world: Path) -> None:
 
 
 # Resume --------------------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing of the loop catches it."""
-
-
-def killing(call: Callable[..., Any], at: int) -> Callable[..., Any]:
-    """The function, which dies at its call number `at`."""
-    number = 0
-
-    def wrapped(*args: Any, **options: Any) -> Any:
-        nonlocal number
-        number += 1
-        if number == at:
-            raise Killed
-        return call(*args, **options)
-
-    return wrapped
 
 
 RESUMED = {

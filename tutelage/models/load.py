@@ -60,7 +60,10 @@ def load_model(
     path = local_folder(resolve_model(name, workspace), progress or to_standard_error, trust_remote_code)
     _refuse_what_cannot_write(name, path)
     if (path / "adapter_config.json").is_file():
-        model, tokenizer = _load_adapter(path, workspace, dtype, trust_remote_code, progress)
+        model, tokenizer = put_adapter(path, trust_remote_code, lambda base: load_model(
+            base, workspace=workspace, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code,
+            progress=progress,
+        ))  # fmt: skip
     else:
         check_own_code(path, trust_remote_code)
         tokenizer = load_tokenizer(path, trust_remote_code)
@@ -173,21 +176,13 @@ def attention_for(config: Any) -> str:
     return "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
 
 
-def _load_adapter(
-    path: Path, workspace: Path | None, dtype: str, trust_remote_code: bool, progress: Callable[[str], None] | None
-) -> tuple[Any, Any]:
+def put_adapter(path: Path, trust_remote_code: bool, load_base: Callable[[str], Loaded]) -> tuple[Any, Any]:
+    """An adapter on its base model, which `load_base` loads by its name, and the tokenizer."""
     import peft
 
     base_name = adapter_base(path)
     try:
-        base = load_model(
-            base_name,
-            workspace=workspace,
-            dtype=dtype,
-            device="cpu",
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-        )
+        base = load_base(base_name)
     except ModelError as error:
         raise ModelError(f"{path} is an adapter, and its base model cannot be loaded: {error}") from error
     with one_line_errors(f"{path}: the adapter does not fit its base model {base_name}"):

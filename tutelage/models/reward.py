@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from tutelage.models.ensemble import read_ensemble
 from tutelage.models.find import kind_of, resolve_model
 from tutelage.models.load import (
     Loaded,
-    adapter_base,
     attention_for,
     check_own_code,
     check_vocabulary,
@@ -37,12 +37,13 @@ from tutelage.models.load import (
     local_folder,
     no_progress_bars,
     one_line_errors,
+    put_adapter,
     to_standard_error,
     torch_device,
     torch_dtype,
 )
 from tutelage.models.template import end_of_turn_id, ensure_chat_template, ensure_pad_token
-from tutelage.models.weights import check_folder, has_tokenizer, read_header, weight_files
+from tutelage.models.weights import check_folder, read_header, weight_files
 
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f")
 
@@ -81,7 +82,9 @@ def load_reward_model(
         )
         model, tokenizer = _with_fresh_head(base, seed, trust_remote_code), base.tokenizer
     elif (path / "adapter_config.json").is_file():
-        model, tokenizer = _load_adapter(path, workspace, dtype, trust_remote_code, progress)
+        model, tokenizer = put_adapter(path, trust_remote_code, lambda base: _load_base(
+            path, base, workspace=workspace, dtype=dtype, trust_remote_code=trust_remote_code, progress=progress
+        ))  # fmt: skip
     else:
         check_own_code(path, trust_remote_code)
         tokenizer = load_tokenizer(path, trust_remote_code)
@@ -237,28 +240,13 @@ def _load_whole(path: Path, dtype: torch.dtype, trust_remote_code: bool) -> Any:
     return model
 
 
-def _load_adapter(
-    path: Path, workspace: Path | None, dtype: str, trust_remote_code: bool, progress: Callable[[str], None] | None
-) -> tuple[Any, Any]:
+def _load_base(path: Path, name: str, **options: Any) -> Loaded:
+    """The base model of the adapter in `path`: a head that the adapter holds takes the place of a fresh one."""
     import peft
 
-    base_name = adapter_base(path)
-    try:
-        base = load_reward_model(
-            base_name,
-            workspace=workspace,
-            dtype=dtype,
-            device="cpu",
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-            fresh_head=_holds_a_head(path),  # it takes the place of the fresh one
-        )
-    except ModelError as error:
-        raise ModelError(f"{path} is an adapter, and its base model cannot be loaded: {error}") from error
+    base = load_reward_model(name, device="cpu", fresh_head=_holds_a_head(path), **options)
     whole = merge_lora(base.model) if isinstance(base.model, peft.PeftModel) else base.model
-    with one_line_errors(f"{path}: the adapter does not fit its base model {base_name}"):
-        model = peft.PeftModel.from_pretrained(whole, str(path), is_trainable=True)
-    return model, load_tokenizer(path, trust_remote_code) if has_tokenizer(path) else base.tokenizer
+    return replace(base, model=whole)
 
 
 def _holds_a_head(path: Path) -> bool:

@@ -26,7 +26,7 @@ from tutelage.errors import ModelError, NotFoundError
 from tutelage.models.ensemble import ENSEMBLE_FILE
 from tutelage.models.folder import read_origin
 from tutelage.runs.files import NAME, STARTING, RunFiles, last_bytes, last_records, read_json, spread_records
-from tutelage.train.run_folder import trainer_of
+from tutelage.train.run_folder import last_trainer_of
 
 State = Literal["starting", "running", "finished", "interrupted", "failed"]
 ALIVE = ("starting", "running")
@@ -161,8 +161,14 @@ def _state(files: RunFiles) -> State:
     if _has_made_its_model(files):  # its process may still be telling the record of it
         return "finished"
     if files.is_launched:
-        return "starting"
+        return "running" if _is_ending(files) else "starting"
     return "failed" if _last_error(files) else "interrupted"
+
+
+def _is_ending(files: RunFiles) -> bool:
+    """Whether the process that was started for it has trained already and only has to end."""
+    process = files.record.get("process")
+    return process is not None and process == last_trainer_of(files.folder)
 
 
 def _has_made_its_model(files: RunFiles) -> bool:
@@ -197,7 +203,7 @@ def _steps_of_members(workspace: Path, name: str, config: Mapping[str, Any]) -> 
 
 def _is_stopping(files: RunFiles) -> bool:
     asked = files.stop_record().get("process")
-    return asked is not None and asked == trainer_of(files.folder)
+    return asked is not None and asked == last_trainer_of(files.folder)
 
 
 def _said_last(files: RunFiles) -> list[str]:

@@ -185,10 +185,15 @@ def is_locked(file: Path) -> bool:
 
 def trainer_of(path: Path) -> int | None:
     """The process that trains into the run folder `path` now; None when none does."""
-    file = Path(path) / ".lock"
-    if not is_locked(file):
+    return last_trainer_of(path) if is_locked(Path(path) / ".lock") else None
+
+
+def last_trainer_of(path: Path) -> int | None:
+    """The process that trained last into the run folder `path`, whether it still does or not; None when none did."""
+    try:
+        text = (Path(path) / ".lock").read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
         return None
-    text = file.read_text(encoding="ascii", errors="replace").strip()
     return int(text) if text.isdecimal() else None
 
 

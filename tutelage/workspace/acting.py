@@ -1,17 +1,19 @@
-"""Who acts at the terminal, and on which record: what the verbs of a group have in common.
+"""What the verbs on the record have in common: who acts at the terminal, and how what they found is printed.
 
 Leaves out: what they do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from json import dumps as json_text
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from sqlalchemy import Connection
 
     from tutelage.store.people import Person
@@ -30,7 +32,7 @@ def read(workspace: Path, by: str | None, work: Callable[[Connection, Person], T
 
 
 def write(workspace: Path, by: str | None, work: Callable[[Connection, Person], T]) -> T:
-    """What `work` gives, which changes the record, for whoever acts."""
+    """What `work` gives, which changes the record, for whoever acts; `work` may be called several times."""
     from tutelage.store.database import open_store
     from tutelage.store.people import acting
 
@@ -44,3 +46,19 @@ def read_text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is no text in UTF-8; save it as such") from error
+
+
+def show(what: RenderableType) -> None:
+    """Print with rich."""
+    from rich.console import Console
+
+    Console().print(what)
+
+
+def print_json(found: Sequence[Any]) -> int:
+    """Print dataclasses as JSON lines."""
+    from dataclasses import asdict
+
+    for each in found:
+        print(json_text(asdict(each), ensure_ascii=False))
+    return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutelage.errors import ConfigError
-from tutelage.workspace.pair_acts import show, write
+from tutelage.workspace.acting import show, write
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from cyclopts import App
 
 from tutelage.errors import ConfigError, TutelageError
-from tutelage.workspace import pair_acts, pair_review
+from tutelage.workspace import acting, pair_review
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,12 +91,12 @@ def list_pairs(
         )
         return found, pairs.count_by_state(connection, person)
 
-    found, counts = pair_acts.read(workspace, by, read)
+    found, counts = acting.read(workspace, by, read)
     if json:
-        return pair_acts.print_json(found)
+        return acting.print_json(found)
     from tutelage.workspace.pair_tables import pair_table
 
-    pair_acts.show(pair_table(found))
+    acting.show(pair_table(found))
     there = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     print(f"there are {there}" if there else "there are no pairs yet; `tutelage pairs add` writes one")
     if len(found) == limit:
@@ -120,12 +120,12 @@ def show(pair: str, /, *, json: bool = False, by: str | None = None, workspace: 
     """
     from tutelage.store import pairs
 
-    found = pair_acts.read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
+    found = acting.read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
     if json:
-        return pair_acts.print_json([found])
+        return acting.print_json([found])
     from tutelage.workspace.pair_tables import pair_page
 
-    pair_acts.show(pair_page(found))
+    acting.show(pair_page(found))
     return 0
 
 
@@ -183,7 +183,7 @@ def add(
         pair_id, seen = _from_editor(workspace, by, file, write)
     else:
         turns = _turns(system, question, answer)
-        pair_id, seen = pair_acts.write(workspace, by, lambda connection, person: write(connection, person, turns))
+        pair_id, seen = acting.write(workspace, by, lambda connection, person: write(connection, person, turns))
     print(f"{'submitted' if submit else 'draft'} {pair_id}")
     return _say_near(seen)
 
@@ -200,7 +200,7 @@ def _say_near(seen: Seen) -> int:
     from tutelage.workspace.pair_tables import near_lines
 
     if lines := near_lines(seen.pairs, seen.num_hidden):
-        pair_acts.show(lines)
+        acting.show(lines)
     return 0
 
 
@@ -215,7 +215,7 @@ def _from_editor(
 
     from tutelage.workspace import pair_form
 
-    pair_acts.read(workspace, by, lambda connection, person: None)  # who writes is known before anything is typed
+    acting.read(workspace, by, lambda connection, person: None)  # who writes is known before anything is typed
     path = file or pair_form.file_for(workspace / EDITS, f"new-{token_hex(4)}", pair_form.form_of(pair_form.EMPTY))
     before = pair_form.read_file(path)
     if file is None:
@@ -225,7 +225,7 @@ def _from_editor(
             raise ConfigError("nothing was written, so there is no new pair")
     with _kept(path, "add"):
         turns = _without_empty_answer(pair_form.read_form(pair_form.read_file(path)))
-        return pair_acts.write(workspace, by, lambda connection, person: write(connection, person, turns))
+        return acting.write(workspace, by, lambda connection, person: write(connection, person, turns))
 
 
 def _without_empty_answer(turns: list[Message]) -> list[Message]:
@@ -274,7 +274,7 @@ def edit(
     from tutelage.store import pairs
     from tutelage.workspace import pair_form
 
-    now = pair_acts.read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
+    now = acting.read(workspace, by, lambda c, person: pairs.get(c, person, pairs.find_id(c, person, pair)))
     text = pair_form.form_of(now.messages, now.id, now.revision)
     path = file or pair_form.file_for(workspace / EDITS, f"{now.id}-r{now.revision}", text)
     if file is None:
@@ -285,7 +285,7 @@ def edit(
         raise ConfigError(f"{path} is the text of pair {made_from[0]}, not of {now.id}; give that pair")
     with _kept(path, f"edit {now.id}"):
         turns = now.messages if written == text else tuple(pair_form.read_form(written))
-        number = pair_acts.write(
+        number = acting.write(
             workspace, by,
             lambda c, person: pairs.edit(c, person, now.id, turns, note=note, base_revision=made_from[1]),
         )  # fmt: skip
@@ -309,12 +309,12 @@ def history(pair: str, /, *, json: bool = False, by: str | None = None, workspac
     """
     from tutelage.store import pairs
 
-    found = pair_acts.read(workspace, by, lambda c, person: pairs.history(c, person, pairs.find_id(c, person, pair)))
+    found = acting.read(workspace, by, lambda c, person: pairs.history(c, person, pairs.find_id(c, person, pair)))
     if json:
-        return pair_acts.print_json([found])
+        return acting.print_json([found])
     from tutelage.workspace.pair_tables import history_table
 
-    pair_acts.show(history_table(found))
+    acting.show(history_table(found))
     return 0
 
 
@@ -352,12 +352,12 @@ def diff(
         last = new or found.revision
         return pairs.diff(connection, person, found.id, old or max(last - 1, 1), last)
 
-    changes = pair_acts.read(workspace, by, read)
+    changes = acting.read(workspace, by, read)
     if json:
         for each in changes:
             print(json_text(each._asdict(), ensure_ascii=False))
         return 0
     from tutelage.workspace.pair_tables import changes_page
 
-    pair_acts.show(changes_page(changes))
+    acting.show(changes_page(changes))
     return 0

@@ -11,11 +11,11 @@ everybody agrees.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-import krippendorff
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NUM_RESAMPLES = 1_000
+_MAX_NUMBERS_AT_ONCE = 2_000_000  # of all resamples' units held in memory: 16 MB
 
 
 class Alpha(NamedTuple):
@@ -48,17 +49,21 @@ class Share(NamedTuple):
     """Pairs of verdicts that were compared."""
 
 
-class _Coincidences(NamedTuple):
-    """Every ordered pair of values of one unit: what α is made of, computed once for all resamples."""
+class _Kinds(NamedTuple):
+    """Clusters that hold the same units, each kind of them once: a resample is how often each kind was drawn."""
 
-    first: Ints
-    second: Ints
-    """Places of the two values in the sorted domain."""
-    weight: Floats
-    """1 / (number of values of the unit − 1)."""
-    cluster: Ints
-    counts: Floats
-    """Values by cluster and place, `(num_clusters, num_places)`."""
+    of: Ints
+    """The kind of each cluster."""
+    unit_kind: Ints
+    """The kind that each unit belongs to."""
+    starts: Ints
+    """Where the values of each unit begin in what follows."""
+    place: Ints
+    """Place of a value in the sorted domain."""
+    times: Floats
+    """How often that value occurs in its unit."""
+    value_kind: Ints
+    """The kind that it belongs to."""
 
 
 def alpha(
@@ -85,60 +90,64 @@ def alpha(
     if len(domain) < 2:
         return None
     place = {value: number for number, value in enumerate(domain)}
-    counts = np.zeros((len(pairable), len(domain)), dtype=np.int64)
-    for row, (unit, _) in enumerate(pairable):
-        for value in unit:
-            counts[row, place[value]] += 1
+    found = _kinds([[place[value] for value in unit] for unit, _ in pairable], [name for _, name in pairable])
     scale = np.asarray(domain, dtype=np.float64)
-    estimate = float(krippendorff.alpha(value_counts=counts, value_domain=scale, level_of_measurement=level))
-    resampled = _resampled(_coincidences(counts, [name for _, name in pairable]), scale, level, num_resamples, seed)
+    [estimate] = _alphas(found, np.bincount(found.of)[None].astype(np.float64), scale, level)
+    resampled = _resampled(found, scale, level, num_resamples, seed)
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail]) if len(resampled) else (estimate, estimate)
-    return Alpha(Interval(estimate, float(low), float(high)), len(pairable), int(counts.sum()))
+    return Alpha(
+        Interval(float(estimate), float(low), float(high)), len(pairable), sum(len(unit) for unit, _ in pairable)
+    )
 
 
-def _coincidences(counts: Ints, names: Sequence[Hashable]) -> _Coincidences:
-    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    cluster = np.array([number[name] for name in names])
-    rows, first, second, weight = [], [], [], []
-    for row, unit in enumerate(counts):
-        present = np.flatnonzero(unit)
-        for c in present:
-            for k in present:
-                rows.append(row)
-                first.append(c)
-                second.append(k)
-                weight.append((unit[c] * unit[k] - (unit[c] if c == k else 0)) / (unit.sum() - 1))
-    totals = np.zeros((len(number), counts.shape[1]))
-    np.add.at(totals, cluster, counts)
-    return _Coincidences(np.array(first), np.array(second), np.array(weight), cluster[rows], totals)
+def _kinds(units: Sequence[Sequence[int]], names: Sequence[Hashable]) -> _Kinds:
+    held: dict[Hashable, list[tuple[int, ...]]] = {}
+    for name, unit in zip(names, units, strict=True):
+        held.setdefault(name, []).append(tuple(sorted(unit)))
+    kinds: dict[tuple[tuple[int, ...], ...], int] = {}
+    of = [kinds.setdefault(tuple(sorted(each)), len(kinds)) for each in held.values()]
+    rows = [
+        (number, unit, place, times)
+        for unit, (number, each) in enumerate((number, unit) for kind, number in kinds.items() for unit in kind)
+        for place, times in Counter(each).items()
+    ]
+    kind, unit_of, place_of, times_of = np.array(rows).T
+    starts = np.flatnonzero(np.diff(unit_of, prepend=-1))
+    return _Kinds(np.array(of), kind[starts], starts, place_of, times_of.astype(np.float64), kind)
 
 
-def _resampled(found: _Coincidences, scale: Floats, level: Level, num_resamples: int, seed: int) -> Floats:
+def _resampled(found: _Kinds, scale: Floats, level: Level, num_resamples: int, seed: int) -> Floats:
     """α of samples of the clusters with replacement, those without any difference left out."""
     generator = np.random.default_rng(seed)
-    size = len(found.counts)
-    values = []
-    for _ in range(num_resamples):
-        times = np.bincount(generator.integers(size, size=size), minlength=size)
-        value = _alpha(found, times @ found.counts, found.weight * times[found.cluster], scale, level)
-        if value is not None:
-            values.append(value)
-    return np.array(values)
+    size, num_kinds = len(found.of), int(found.unit_kind.max()) + 1
+    values, at_once = [np.zeros(0)], max(1, _MAX_NUMBERS_AT_ONCE // max(len(found.place), len(scale)))
+    for start in range(0, num_resamples, at_once):
+        drawn = (generator.integers(size, size=size) for _ in range(min(at_once, num_resamples - start)))
+        times = np.stack([np.bincount(found.of[each], minlength=num_kinds) for each in drawn])
+        values.append(_alphas(found, times.astype(np.float64), scale, level))
+    return np.concatenate(values)
 
 
-def _alpha(found: _Coincidences, totals: Floats, weight: Floats, scale: Floats, level: Level) -> float | None:
-    """1 − observed / expected disagreement, given how often each value occurs and each coincidence counts."""
-    n = totals.sum()
+def _alphas(found: _Kinds, drawn: Floats, scale: Floats, level: Level) -> Floats:
+    """1 − observed / expected disagreement, by how often each kind occurs: `drawn`, `(num_resamples, num_kinds)`."""
+    occurs = drawn[:, found.value_kind] * found.times
+    totals = np.stack([np.bincount(found.place, each, minlength=len(scale)) for each in occurs])
+    n, sizes = totals.sum(axis=1), np.add.reduceat(found.times, found.starts)
     if level == "nominal":
-        observed = weight[found.first != found.second].sum()
-        expected = (n * n - (totals * totals).sum()) / (n - 1)
+        spread = (sizes**2 - np.add.reduceat(found.times**2, found.starts)) / (sizes - 1)
+        observed = drawn @ np.bincount(found.unit_kind, spread)
+        expected = (n**2 - (totals**2).sum(axis=1)) / (n - 1)
     else:
         # Krippendorff's ordinal difference is the interval difference of mid-ranks.
-        position = scale if level == "interval" else np.cumsum(totals) - totals / 2
-        observed = (weight * (position[found.first] - position[found.second]) ** 2).sum()
-        expected = 2 * (n * (totals @ position**2) - (totals @ position) ** 2) / (n - 1)
-    return None if expected <= 1e-12 * n else float(1 - observed / expected)
+        place = np.tile(scale, (len(n), 1)) if level == "interval" else np.cumsum(totals, axis=1) - totals / 2
+        place -= place.mean(axis=1, keepdims=True)  # differences stay the same, and less is rounded away
+        mine = place[:, found.place]
+        sums, squares = (np.add.reduceat(found.times * each, found.starts, axis=1) for each in (mine, mine**2))
+        observed = 2 * (drawn[:, found.unit_kind] * (sizes * squares - sums**2) / (sizes - 1)).sum(axis=1)
+        expected = 2 * (n * (totals * place**2).sum(axis=1) - (totals * place).sum(axis=1) ** 2) / (n - 1)
+    differs = expected > 1e-12 * n
+    return np.asarray(1 - observed[differs] / expected[differs])
 
 
 def raw_agreement(

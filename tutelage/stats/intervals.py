@@ -155,8 +155,8 @@ def weighted_share(
     share = float(credits.sum() / weights.sum())
     if np.ptp(credits / weights) < 1e-12:
         return wilson(round(share, 12) * len(weights), len(weights), confidence)
-    # The same seed draws the same groups for both sums.
-    ratios = _resampled_means(credits, num_resamples, seed) / _resampled_means(weights, num_resamples, seed)
+    draws = _draws(len(credits), num_resamples, seed)
+    ratios = np.concatenate([credits[rows].mean(axis=1) / weights[rows].mean(axis=1) for rows in draws])
     return _percentiles(share, ratios, confidence)
 
 

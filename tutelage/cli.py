@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from tutelage import __version__
 from tutelage import workspace as workspace_verbs
 from tutelage.engine.memory import bound_kernel_cache
-from tutelage.errors import TutelageError
+from tutelage.errors import TutelageError, told_of_system
 from tutelage.train.config import TrainConfig
 
 app = App(
@@ -487,7 +487,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:  # a full disk or a folder without permission, met where no verb could say more
-        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _complain(told_of_system(error))
         code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -5,6 +5,8 @@ Leaves out: programming errors, which stay ordinary Python exceptions with a tra
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -77,3 +79,25 @@ class SignInError(StoreError):
 
 class TooManyError(StoreError):
     """Too many attempts or requests of late; later it works again."""
+
+
+_REMEDIES: Mapping[int | None, str] = {
+    errno.EACCES: "you may not write or read there; name another place, or have its permissions changed",
+    errno.EPERM: "the system does not permit it; name another place, or have its permissions changed",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENOSPC: "free some space, or name a place on another disk",
+    errno.EDQUOT: "free some space, or name a place on another disk",
+    errno.EEXIST: "something of that name is there already; move it away, or choose another name",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "part of this path is a file, and a folder is needed; choose another path",
+    errno.EISDIR: "it is a folder, and a file is needed; choose another path",
+    errno.ENAMETOOLONG: "choose a shorter one",
+    errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
+}
+
+
+def told_of_system(error: OSError) -> str:
+    """One line for what the system refused where no verb could say more: the path, the reason, and what helps."""
+    told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno)
+    return f"{told}; {remedy}" if remedy else told

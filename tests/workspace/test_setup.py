@@ -60,7 +60,7 @@ def test_init_makes_a_workspace_that_is_its_owners_alone(run: Run) -> None:
     assert done.out.splitlines()[2:] == [
         "tutelage import FILE      brings your pairs, prompts or verdicts in",
         "tutelage people invite    lets somebody else in",
-        "tutelage server           serves it to them",
+        "tutelage studio           opens it in the browser, for you and for them",
     ]
     assert mode("workspace") == 0o700
     assert {mode(path) for path in Path("workspace").iterdir()} == {0o600}
@@ -163,6 +163,11 @@ def test_backup_says_what_it_left_out_and_keeps_what_is_there(run: Run) -> None:
         (("restore", "none.zip", "--workspace", "new"), "none.zip"),
         (("restore", "text.zip", "--workspace", "new"), "is no backup of Tutelage"),
         (("backup", "--out", "no/such/folder/b.zip", "--workspace", "there"), "no/such/folder"),
+        (
+            ("init", "--workspace", "text.zip"),
+            "text.zip is a file, and a workspace is a folder; name another",
+        ),
+        (("init", "--workspace", "text.zip/inner"), "part of this path is a file, and a folder is needed"),
     ],
 )
 def test_mistakes_are_one_line(run: Run, arguments: tuple[str, ...], problem: str) -> None:

@@ -73,9 +73,9 @@ def noted_address(workspace: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError, AttributeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no JSON object"
         raise StoreError(
-            f"{path} cannot be read ({type(error).__name__}); restore it, or remove it and run `tutelage init` "
-            "with the same --database"
+            f"{path} cannot be read ({why}); restore it, or remove it and run `tutelage init` with the same --database"
         ) from error
 
 

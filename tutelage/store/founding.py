@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import URL
 
+from tutelage.errors import StoreError
 from tutelage.store import audit, people, schema
 from tutelage.store.address import CONFIG_FILE, choose_address, note_address
 from tutelage.store.database import Store
@@ -38,6 +39,8 @@ def found(workspace: Path, url: URL | None = None, name: str | None = None) -> F
     """
     owner_name = checked_name(name if name is not None else login_name())
     target = choose_address(workspace, url)
+    if workspace.exists() and not workspace.is_dir():
+        raise StoreError(f"--workspace {workspace} is a file, and a workspace is a folder; name another")
     workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Store(workspace, target) as store:
         is_new = (store.is_sqlite and not Path(str(target.database)).exists()) or current_revision(store) is None

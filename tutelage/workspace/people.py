@@ -133,11 +133,16 @@ def invite(
         workspace,
         lambda connection: invitations.invite(connection, acting(connection, by), role, note=note, days=days),
     )
-    print(f"{text}\nmakes one {made.role}, until {_day(made.expires_ms)}; it is shown only now. {_HOW_TO_ACCEPT}")
+    print(
+        f"{text}\nmakes one {made.role}, until {_day(made.expires_ms)}; it is shown only now. {_HOW_TO_ACCEPT.format(text)}"
+    )
     return 0
 
 
-_HOW_TO_ACCEPT = "It is accepted at the server's POST /api/invitations/accept, or by tutelage.client.accept_invitation."
+_HOW_TO_ACCEPT = (
+    "In a browser it is accepted at the studio's address with this behind it: /join#{}; in a script, by "
+    "tutelage.client.accept_invitation."
+)
 
 
 def role(name: str, role: Role, /, *, by: str | None = None, workspace: Path = WORKSPACE) -> int:

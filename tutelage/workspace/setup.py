@@ -56,7 +56,7 @@ def init(*, workspace: Path = WORKSPACE, database: str | None = None, name: str 
 _NEXT = (
     ("tutelage import FILE", "brings your pairs, prompts or verdicts in"),
     ("tutelage people invite", "lets somebody else in"),
-    ("tutelage server", "serves it to them"),
+    ("tutelage studio", "opens it in the browser, for you and for them"),
 )
 
 

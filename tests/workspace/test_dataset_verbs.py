@@ -82,6 +82,12 @@ def test_what_is_chosen_and_what_cannot_be(cli: Command, store: Store) -> None:
     assert "cy is rater; this needs the role reviewer" in cli("snapshot", "some", "--by", "cy", fails=True)
     assert "is no name for a dataset" in cli("snapshot", "../some", fails=True)
     assert "no dataset 'other'" in cli("datasets", "other", fails=True)
+    for wrong in ("curated@0", "curated@x", "some file"):
+        assert f"'{wrong}' names no snapshot; write NAME@1" in cli("diff", wrong, "curated", fails=True)
+    assert "takes labels; states, tags and sources choose pairs" in cli(
+        "snapshot", "labels:helpful", "--tag", "x", fails=True
+    )
+    assert "gold items and repeats are of labels" in cli("snapshot", "curated", "--gold", fails=True)
     assert "no snapshot some@9; the newest is some@2" in cli("diff", "some@1", "some@9", fails=True)
     assert "--limit is 0" in cli("datasets", "--limit", "0", fails=True)
     assert "give a number" in cli("datasets", "some", "--after", "x", fails=True)

@@ -44,6 +44,16 @@ class Choice:
         if not self.states:
             raise ConfigError("no state of a pair is asked for; give one, for example accepted")
 
+    def check_fits(self, name: str, kind: str) -> None:
+        """Raise `ConfigError` where something was asked for that the dataset's kind has not."""
+        of_pairs, of_labels = self.states != ("accepted",) or self.tags or self.sources, self.gold or self.repeats
+        if kind == "labels" and of_pairs:
+            raise ConfigError(f"{name} takes labels; states, tags and sources choose pairs, so leave them out")
+        if kind == "pairs" and of_labels:
+            raise ConfigError(
+                f"{name} takes pairs; gold items and repeats are of labels, so leave them out, or name labels:PROJECT"
+            )
+
     def asked(self, kind: str) -> dict[str, Any]:
         """As a snapshot notes it."""
         if kind == "labels":

@@ -116,13 +116,14 @@ def plan_snapshot(
 
     Pairs: those in `states` that have all `tags`, and whose source begins with one of `sources` where any is given.
     Labels: with those of gold items and quiet repeats where asked for. `person` is None where training takes it. Raises
-    `NotAllowedError` for a rater, `ConfigError` for a bad name, and `StoreError` when there is nothing to hold.
+    `NotAllowedError` for a rater, `ConfigError` for a bad name or a choice that its kind has not, and `StoreError` when there is nothing to hold.
     """
     if person is not None:
         require(person, "reviewer")
     check_no_nul(why, "why")
     kind = _kind_of(name, kind)
     choice = Choice(tuple(states), tuple(sorted(tags)), tuple(sorted(sources)), gold, repeats)
+    choice.check_fits(name, kind)
     left_out: Counter[str] = Counter()
     project_id = None
     if kind == "pairs":
@@ -207,6 +208,8 @@ def snapshot_of(connection: Connection, text: str) -> Snapshot:
     """The snapshot that `curated@3` names, or the newest of `curated`; `NotFoundError`, saying what there is."""
     name, number = split_name(text)
     found = _newest(connection, name)
+    if found is None and not is_name(name):
+        raise NotFoundError(f"'{text}' names no snapshot; write NAME@1, NAME for the newest, or labels:PROJECT@1")
     if found is None:
         raise NotFoundError(
             f"no dataset '{name}'; `tutelage snapshot {name}` makes one, `tutelage datasets` lists them"

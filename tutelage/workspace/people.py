@@ -133,14 +133,12 @@ def invite(
         workspace,
         lambda connection: invitations.invite(connection, acting(connection, by), role, note=note, days=days),
     )
-    print(
-        f"{text}\nmakes one {made.role}, until {_day(made.expires_ms)}; it is shown only now. {_HOW_TO_ACCEPT.format(text)}"
-    )
+    print(f"{text}\nmakes one {made.role}, until {_day(made.expires_ms)}; it is shown only now.", _HOW_TO_ACCEPT % text)
     return 0
 
 
 _HOW_TO_ACCEPT = (
-    "In a browser it is accepted at the studio's address with this behind it: /join#{}; in a script, by "
+    "In a browser it is accepted at the studio's address with this behind it: /join#%s; in a script, by "
     "tutelage.client.accept_invitation."
 )
 

@@ -83,6 +83,15 @@ ROLE_OF = {
     "GET /api/projects/{project}/progress": "rater",
     "GET /api/projects/{project}/look": "reviewer",
     "POST /api/projects/{project}/choose": "reviewer",
+    "GET /api/projects/{project}/sampling": "reviewer",
+    "POST /api/projects/{project}/samplings": "reviewer",
+    "POST /api/projects/{project}/choices": "reviewer",
+    "GET /api/projects/{project}/jobs": "reviewer",
+    "GET /api/projects/{project}/jobs/{job}": "reviewer",
+    "GET /api/projects/{project}/jobs/{job}/log": "reviewer",
+    "POST /api/projects/{project}/jobs/{job}/stop": "reviewer",
+    "POST /api/projects/{project}/jobs/{job}/resume": "reviewer",
+    "POST /api/prompt-files": "reviewer",
     "GET /api/tasks/{task_id}": "rater",
     "POST /api/tasks/{task_id}/submit": "rater",
     "POST /api/tasks/{task_id}/submit-next": "rater",
@@ -156,7 +165,8 @@ def routes_of(routes: Iterable[Any]) -> Iterator[str]:
 
 def address(route: str) -> tuple[str, str]:
     method, path = route.split(" ")
-    for name in ("person_id", "invitation_id", "token_id", "pair_id", "item_id", "task_id", "label_id", "import_id"):
+    ids = ("person_id", "invitation_id", "token_id", "pair_id", "item_id", "task_id", "label_id", "import_id", "job")
+    for name in ids:
         path = path.replace(f"{{{name}}}", "f" * 32)
     for name in ("project", "evaluation", "model", "run", "method"):
         path = path.replace(f"{{{name}}}", "nothing")
@@ -200,6 +210,10 @@ OTHERS = {
     "GET /api/projects/{project}/items": 403,
     "GET /api/projects/{project}/items/counts": 403,
     "GET /api/projects/{project}/look": 403,
+    "GET /api/projects/{project}/sampling": 403,
+    "GET /api/projects/{project}/jobs": 403,
+    "GET /api/projects/{project}/jobs/{job}": 403,
+    "GET /api/projects/{project}/jobs/{job}/log": 403,
     "GET /api/tasks/{task_id}": 404,
     "GET /api/items/{item_id}/labels": 404,
     "GET /api/labels/{label_id}/uses": 403,
@@ -241,7 +255,7 @@ def ids(store: Store) -> dict[str, str]:
     return {
         "person_id": DEE.id, "pair_id": pair_id, "project": "helpful", "item_id": task.item_id, "label_id": label_id,
         "task_id": task.assignment_id, "model": "m", "import_id": "f" * 32, "version": "1",
-        "run": "m", "method": "sft",
+        "run": "m", "method": "sft", "job": "f" * 32,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from made_models import made
 from record import ADA, BO, CY, DEE
 
 from tutelage.client import Client, accept_invitation
@@ -22,6 +23,8 @@ from tutelage.errors import (
     StoreError,
     TooManyError,
 )
+from tutelage.runs import jobs
+from tutelage.runs.process import only_starter
 from tutelage.store import lineage, pairs, sessions
 from tutelage.store.database import Store
 from tutelage.store.people import Person
@@ -348,3 +351,37 @@ def test_what_waits_ones_own_labels_and_who_wrote_the_answers(acting: As, tmp_pa
     assert [models[id] for id, text in mine[0].task.answers if text == "yes"] == ["one"]
     (disputed,) = reviewer.projects.disagreements("helpful")
     assert {each.label.person for each in disputed.opinions} == {"cy", "dee"}
+
+
+def test_sampling_is_asked_for_looked_at_and_stopped(
+    acting: As, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "spawn", lambda *_: 1)
+    made(store.workspace, "sft", "sft")
+    client = acting(BO)
+    client.projects.create("helpful", "comparison")
+    (tmp_path / "mine.txt").write_text("What is tea?\nWhat is rain?\n")
+    kept = client.sampling.keep_prompts(tmp_path / "mine.txt")
+    assert (kept.name, kept.num_prompts) == ("mine.jsonl", 2)
+    form = client.sampling.form("helpful")
+    assert ([each.name for each in form.writers if not each.is_starter], form.num_answers) == (["sft"], 2)
+    assert {each.name for each in form.prompts} == {"compare", "mine.jsonl"}
+    job = client.sampling.start("helpful", ["sft"], kept.name, max_new_tokens=9, seed=3)
+    assert (job.kind, job.asked["num_prompts"], job.asked["seed"], job.by) == ("sampling", 2, 3, "bo")
+    assert client.sampling.wait("helpful", job.id).state == "failed"  # there is no process behind it
+    assert client.sampling.log("helpful", job.id)[0].startswith("$ tutelage project sample helpful --model=sft")
+    with pytest.raises(ConflictError, match="does not run"):
+        client.sampling.stop("helpful", job.id)
+    with only_starter(jobs.JobFiles(store.workspace, client.projects.get("helpful"), job.id).lock, ""):
+        with pytest.raises(StoreError, match="still running"):
+            client.sampling.wait("helpful", job.id, seconds=0.05, every_seconds=0.01)
+        with pytest.raises(ConflictError, match="is running"):
+            client.sampling.resume("helpful", job.id)
+    assert client.sampling.resume("helpful", job.id).id == job.id
+    chosen = client.sampling.choose("helpful", "gap", "sft", 5, seed=1)
+    assert [each.id for each in client.sampling.jobs("helpful")] == [chosen.id, job.id]
+    with pytest.raises(DataError, match="no model 'nothing'") as caught:
+        client.sampling.start("helpful", ["nothing"], typed=["What?"])
+    assert caught.value.field == "models"
+    with pytest.raises(NotAllowedError):
+        acting(CY).sampling.form("helpful")

@@ -79,7 +79,7 @@ def test_what_was_sampled_is_not_sampled_again_however_often_it_is_stopped(store
         before = there
     found = run(store, project, models=("one", "two"))
     assert found.num_answers == 10 - len(before)
-    assert (found.num_items + found.num_equal, num_items(store, project)) == (5, 5)
+    assert num_items(store, project) == 5
     assert [each[:3] for each in texts(store)] == [
         (f"What is {number}?", model, 0) for number in range(5) for model in ("one", "two")
     ]

@@ -16,6 +16,7 @@ from tutelage.errors import ConflictError, DataError, NotAllowedError, NotFoundE
 from tutelage.runs import evaluations
 from tutelage.runs.evaluations import Wanted, check, prompt_files, see, see_all, start, stop
 from tutelage.runs.process import only_starter
+from tutelage.runs.said import SILENT
 from tutelage.store.database import Store
 
 
@@ -133,7 +134,7 @@ def test_states_are_read_from_the_files(models: Store, spawned: list[list[str]])
     with only_starter(files.lock, ""):
         found = see(models.workspace, name)
         assert (found.state, found.said, found.by) == ("running", "answering with before 3/25  0:10 left", "bo")
-    assert see(models.workspace, name).said == evaluations.SILENT
+    assert see(models.workspace, name).said == SILENT
     files.log.write_text("tutelage: the disk is full\n")
     assert (see(models.workspace, name).state, see(models.workspace, name).said) == ("failed", "the disk is full")
     files.log.write_text("Traceback (most recent call last)\n  x\nMemoryError: no\n")

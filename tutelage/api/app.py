@@ -32,6 +32,7 @@ from tutelage.api import (
     render,
     run_events,
     runs,
+    sampling,
     selection,
     session,
     work,
@@ -49,6 +50,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     session.router, people.router, pairs.router, datasets.router, projects.router, projects.files, queue.router,
     labels.router, selection.router, progress.router, lineage.router, files.router, render.router, writing.router,
     work.router, home.router, models.router, methods.router, runs.router, run_events.router, chat.router,
+    sampling.router,
 )  # fmt: skip
 health = APIRouter(tags=["health"])
 
@@ -71,7 +73,7 @@ def create_app(store: Store, hosts: Collection[str] | None = LOCAL_HOSTS) -> Fas
     return app
 
 
-LARGER = {"/api/imports": MAX_UPLOAD_BYTES, "/api/items": MAX_UPLOAD_BYTES}
+LARGER = {"/api/imports": MAX_UPLOAD_BYTES, "/api/items": MAX_UPLOAD_BYTES, "/api/prompt-files": 64 * 1024 * 1024}
 """Addresses that take files, and how many bytes of them."""
 
 

@@ -11,6 +11,7 @@ from tutelage.client.accounts import Files, Models, People
 from tutelage.client.http import Http
 from tutelage.client.labelling import Labels, Projects, Queue
 from tutelage.client.pairs import Datasets, Pairs
+from tutelage.client.sampling import Sampling
 
 URL = "http://127.0.0.1:8300"
 TIMEOUT_SECONDS = 60.0
@@ -31,6 +32,7 @@ class Client:
         self.projects = Projects(self._http)
         self.queue = Queue(self._http)
         self.labels = Labels(self._http)
+        self.sampling = Sampling(self._http)
         self.people = People(self._http)
         self.files = Files(self._http)
         self.models = Models(self._http)

@@ -170,6 +170,11 @@ def _free(project: Project) -> Select[Any]:
     return _unjudged(project).where(items.c.selection_rule.not_in(RULES), ~begun)
 
 
+def num_free(connection: Connection, project: Project) -> int:
+    """How many items can be chosen."""
+    return connection.execute(select(func.count()).select_from(_free(project).subquery())).scalar_one()
+
+
 def _waiting(project: Project) -> Select[Any]:
     """Items of earlier choices that nobody has judged."""
     return _unjudged(project).where(schema.items.c.selection_rule.in_(RULES))

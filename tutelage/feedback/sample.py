@@ -213,8 +213,9 @@ def _answer(job: _Job, model: str, lacking: Mapping[str, Sequence[int]], *, is_l
                 [_draw(key, number) for key, number in asked], job.sampling, keeper.take, name=model,
                 batch_size=job.batch_size,
             )  # fmt: skip
-        finally:  # what has ended is kept, however this ends
+        finally:  # what has ended is kept, and can be judged, however this ends
             keeper.keep()
+            keeper.make()
 
 
 def _draw(key: str, number: int) -> int:
@@ -242,10 +243,8 @@ class _Keeper:
             self.complete.append(key)
         if time.monotonic() - self.kept_at >= STORE_EVERY_SECONDS:
             self.keep()
-            if self.makes_items and self.complete and time.monotonic() - self.made_at >= ITEMS_EVERY_SECONDS:
-                _make_items(self.job, self.complete)
-                self.complete, self.made_at = [], time.monotonic()
-                self.job.told()
+            if time.monotonic() - self.made_at >= ITEMS_EVERY_SECONDS:
+                self.make()
 
     def keep(self) -> None:
         if not self.waiting:
@@ -255,6 +254,13 @@ class _Keeper:
         self.job.done += len(answers)
         self.waiting, self.kept_at = [], time.monotonic()
         self.job.told()
+
+    def make(self) -> None:
+        """Items of the prompts whose answers are all there, where this is the last model."""
+        if self.makes_items and self.complete:
+            _make_items(self.job, self.complete)
+            self.complete, self.made_at = [], time.monotonic()
+            self.job.told()
 
 
 def _with_items(connection: Connection, project: Project, hashes: Sequence[str]) -> set[str]:

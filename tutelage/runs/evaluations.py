@@ -30,8 +30,9 @@ from tutelage.evaluate.numbers import SUFFIX
 from tutelage.evaluate.summary import MAX_MODELS
 from tutelage.models.catalogue import STARTERS
 from tutelage.models.find import kind_of
-from tutelage.runs.files import NAME, last_bytes, read_json
+from tutelage.runs.files import NAME, read_json
 from tutelage.runs.process import environment_for, only_starter, spawn
+from tutelage.runs.said import ended, lines_of, note_stop
 from tutelage.runs.shelf import NOT_ASKED, find_folder
 from tutelage.store import audit
 from tutelage.store.database import Store
@@ -46,7 +47,6 @@ MOST_AT_ONCE = 2
 MOST_TOKENS = 4096
 RATER = "scripted rater"
 """The only one there is: a script."""
-SILENT = "it ended without saying why: the machine may have run out of memory, or somebody ended the process"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -123,7 +123,7 @@ def see(workspace: Path, name: str) -> Evaluation:
     alive = is_locked(files.lock)  # looked at first: a process that ends just now has written its numbers
     if numbers := read_json(files.numbers):
         return _finished(name, numbers, asked)
-    state, said = _under_way(files) if alive else _ended(files)
+    state, said = _under_way(files) if alive else ended(lines_of(files.log))
     return Evaluation(
         name=name, state=state, models=_texts(asked.get("models")), prompts=str(asked.get("prompts", "")),
         rater=str(asked.get("rater", "")), by=str(asked.get("by", "")), at_ms=_number(asked.get("at_ms")), said=said,
@@ -159,26 +159,9 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _lines(files: EvaluationFiles) -> list[str]:
-    text = last_bytes(files.log).decode("utf-8", "replace")
-    lines = ("".join(c if c.isprintable() else " " for c in line).strip() for line in text.splitlines())
-    return [line[:2000] for line in lines if line]
-
-
 def _under_way(files: EvaluationFiles) -> tuple[State, str]:
     """With the last line that says how many answers there are."""
-    return "running", next((line for line in reversed(_lines(files)) if line.startswith("answering with ")), "")
-
-
-def _ended(files: EvaluationFiles) -> tuple[State, str]:
-    lines = _lines(files)
-    stopped = [line for line in lines if line.startswith("stopped by ")]
-    if stopped:
-        return "stopped", stopped[-1]
-    last = lines[-1] if lines else ""
-    if last.startswith("tutelage: "):
-        return "failed", last.removeprefix("tutelage: ")
-    return "failed", last if any(line.startswith("Traceback (most recent call last)") for line in lines) else SILENT
+    return "running", next((line for line in reversed(lines_of(files.log)) if line.startswith("answering with ")), "")
 
 
 # What may be asked for -----------------------------------------------------------------------------------------------
@@ -252,8 +235,7 @@ def stop(store: Store, person: Person, name: str) -> None:
     if not is_locked(files.lock) or not isinstance(process, int):
         raise ConflictError(f"'{name}' does not run, so there is nothing to stop")
     store.run(lambda c: audit.note(c, person, "evaluations.stopped", name))
-    with files.log.open("ab") as log:
-        log.write(f"\nstopped by {person.name}\n".encode())
+    note_stop(files.log, person.name)
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
 

@@ -116,7 +116,8 @@ def plan_snapshot(
 
     Pairs: those in `states` that have all `tags`, and whose source begins with one of `sources` where any is given.
     Labels: with those of gold items and quiet repeats where asked for. `person` is None where training takes it. Raises
-    `NotAllowedError` for a rater, `ConfigError` for a bad name or a choice that its kind has not, and `StoreError` when there is nothing to hold.
+    `NotAllowedError` for a rater, `ConfigError` for a bad name or a choice that its kind has not, and `StoreError` when
+    there is nothing to hold.
     """
     if person is not None:
         require(person, "reviewer")

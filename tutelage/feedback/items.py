@@ -187,8 +187,14 @@ def num_by_state(connection: Connection, project: Project) -> dict[str, int]:
     """How many items are open, done, withdrawn and gold; gold ones count only there."""
     table = schema.items
     query = select(table.c.state, table.c.is_gold, func.count()).where(table.c.project_id == project.id)
+    counted = connection.execute(query.group_by(table.c.state, table.c.is_gold))
+    return by_state((state, is_gold, number) for state, is_gold, number in counted)
+
+
+def by_state(counted: Iterable[tuple[str, bool, int]]) -> dict[str, int]:
+    """`num_by_state` of counts by (state, whether gold)."""
     found = dict.fromkeys(("open", "done", "withdrawn", "gold"), 0)
-    for state, is_gold, number in connection.execute(query.group_by(table.c.state, table.c.is_gold)):
+    for state, is_gold, number in counted:
         found["gold" if is_gold and state != "withdrawn" else state] += number
     return found
 

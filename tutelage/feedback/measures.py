@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tutelage.stats.agreement import Alpha, Level, Share, alpha, raw_agreement
 
 Value = Mapping[str, Any]
+Opinion = Mapping[str, float]
 OUTCOMES = {"first": 0.0, "second": 1.0, "tie": 2.0, "both_bad": 3.0}
 GOLD_TOLERANCE = 0.25
 """A score counts as right within this part of its attribute's range."""
@@ -38,9 +39,19 @@ def same(kind: str, one: Value, other: Value) -> float | None:
     Comparisons by outcome, whatever the strength; rankings by the share of pairs in the same order; ratings by the
     share of attributes with the same score.
     """
-    if not (is_opinion(one) and is_opinion(other)):
-        return None
-    mine, theirs = _parts(kind, one), _parts(kind, other)
+    mine, theirs = opinion(kind, one), opinion(kind, other)
+    return None if mine is None or theirs is None else same_opinion(mine, theirs)
+
+
+def opinion(kind: str, value: Value) -> Opinion | None:
+    """What `same` compares of a verdict, so that it is worked out once however many others there are."""
+    return _parts(kind, value) if is_opinion(value) else None
+
+
+def same_opinion(mine: Opinion, theirs: Opinion) -> float | None:
+    """How far two opinions are the same, 0 to 1; None where they have nothing in common to compare."""
+    if mine == theirs and mine:
+        return 1.0
     shared = [name for name in mine if name in theirs]
     return sum(mine[name] == theirs[name] for name in shared) / len(shared) if shared else None
 

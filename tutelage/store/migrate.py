@@ -22,7 +22,7 @@ from tutelage.store import schema
 from tutelage.store.database import Store
 from tutelage.store.failures import shown
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest step in `migrations/versions`: what this program reads and writes. Steps are numbered in order."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -71,6 +71,18 @@ def _one_of(column: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(map(repr, values))})", name=column)
 
 
+def _index_where(name: str, condition: str, *columns: str) -> Index:
+    """An index of the rows that meet a condition."""
+    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
+_IN_FORCE = "superseded_ms IS NULL AND withdrawn_ms IS NULL"
+RATERS = f"(assignment_id IS NOT NULL OR source <> '') AND {_IN_FORCE}"
+"""Labels in force that came through the queue or from a file, as the index of them has it, word for word."""
+DECISIONS = f"assignment_id IS NULL AND source = '' AND {_IN_FORCE}"
+"""Labels in force that came neither way: of a project's items, a reviewer's decisions."""
+
+
 # --- people -----------------------------------------------------------------------------------------------------------
 
 settings = Table(
@@ -354,6 +366,7 @@ assignments = Table(
     Index(None, "person_id", "project_id", "state"),
     Index(None, "person_id", "project_id", "id"),
     Index(None, "item_id", "state", "expires_ms"),
+    _index_where("ix_assignments_skipped", "state = 'skipped'", "project_id", "person_id"),
     _one_of("state", "leased", "done", "skipped"),
 )
 
@@ -389,6 +402,8 @@ labels = Table(
     UniqueConstraint("person_id", "request_key"),
     Index(None, "project_id", "id"),
     Index(None, "person_id", "project_id", "id"),
+    _index_where("ix_labels_raters", RATERS, "project_id", "person_id", "guideline_version"),  # counted from alone
+    _index_where("ix_labels_decisions", DECISIONS, "project_id", "item_id"),
     _one_of("kind", "comparison", "ranking", "thumbs", "rating"),
 )
 

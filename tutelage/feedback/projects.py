@@ -150,8 +150,8 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 def _attributes(kind: str, attributes: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     if bool(attributes) != (kind == "rating"):
-        needs = "give each a name, a lowest and a highest number" if kind == "rating" else "only a rating has some"
-        raise DataError(needs, field="attributes")
+        wanted = "a rating needs at least one; give each a name, a lowest and a highest number"
+        raise DataError(wanted if kind == "rating" else "only a rating has some", field="attributes")
     found = tuple(_attribute(each, f"attributes[{number}]") for number, each in enumerate(attributes))
     if len({each["name"] for each in found}) < len(found):
         raise DataError("two attributes have the same name", field="attributes")

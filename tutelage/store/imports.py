@@ -67,7 +67,8 @@ class ImportReport:
 
     def take(self, kind: str, outcome: Outcome) -> None:
         """Count what became of some things of one kind."""
-        self.added[kind] += outcome.added
+        if kind:
+            self.added[kind] += outcome.added
         self.num_added += outcome.added
         self.num_already += outcome.already
         self.num_left_out += len(outcome.left_out)

@@ -137,11 +137,9 @@ def _add(name: str, data: Path, by: str | None, workspace: Path, *, gold: bool) 
     added = write(workspace, by, lambda connection, person: add_items(
         connection, person, projects.get(connection, name), new
     ))  # fmt: skip
-    what = "gold items" if gold else "items"
-    print(
-        f"{len(added.ids)} {what} added, {added.num_there} were there already, "
-        f"{added.num_equal} left out: equal answers"
-    )
+    what = f"{'gold ' if gold else ''}item{'s' if len(added.ids) != 1 else ''}"
+    equal = f", {added.num_equal} left out: equal answers" if added.num_equal else ""
+    print(f"{len(added.ids)} {what} added, {added.num_there} there already{equal}")
     return 0
 
 

@@ -150,7 +150,7 @@ def show_progress(found: Progress, as_json: bool) -> None:
     console.print()
     console.print(table)
     versions = ", ".join(
-        f"{f'version {name}' if name else 'without any'} {count:,}" for name, count in found.by_guideline.items()
+        f"{f'version {name}' if name else 'none'}: {count:,}" for name, count in found.by_guideline.items()
     )
     if versions:
         console.print(f"\nlabels by guidelines: {versions}")

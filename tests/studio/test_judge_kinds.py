@@ -120,17 +120,19 @@ def test_a_reviewer_makes_a_project_and_fills_it(open_page: OpenPage, server: Se
     expect(page.locator(".field", has=page.locator("input[name=name]")).get_by_role("alert")).to_be_visible()
     page.locator("input[name=name]").fill("quality")
     page.get_by_role("button", name="Make the project").click()
+    page.wait_for_url(server.url + "/judge/quality/project")
+    page.get_by_text("Or take answers from a file").click()
     page.get_by_label("Answers from a file").set_input_files(
         {"name": "wrong.jsonl", "mimeType": "application/json", "buffer": b'{"prompt": "Why?"}\n'}
     )
     page.get_by_role("button", name="Add them").click()
-    expect(page.locator(".care .error").filter(visible=True)).to_contain_text("there are no answers")
+    expect(page.locator("#items-file .error")).to_contain_text("there are no answers")
     lines = b'{"prompt": "Why?", "answers": ["So.", "Because."]}\n'
     page.get_by_label("Answers from a file").set_input_files(
         {"name": "items.jsonl", "mimeType": "application/json", "buffer": lines}
     )
     page.get_by_role("button", name="Add them").click()
-    expect(page.get_by_text("2 waiting for you")).to_be_visible()
+    expect(page.get_by_text("2 items to judge")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("paused", exact=True)).to_be_visible()
     with server.store.read() as connection:

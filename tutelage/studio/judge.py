@@ -1,4 +1,4 @@
-"""Judging: the projects one can work in, the work itself, one's own labels, and for reviewers what raters disagree on.
+"""Judging: the projects one can work in, the work itself, one's own labels, and for reviewers looking after a project.
 
 Leaves out: what the pages show of tasks and labels, which their scripts ask of the API.
 """
@@ -50,6 +50,14 @@ def judge_decide(viewer: Viewer, name: Name) -> HTMLResponse:
     return _of_project(viewer, name, "judge_decide.html" if viewer.person.role != "rater" else "judge_reviewers.html")
 
 
+@router.get("/judge/{name}/project")
+def judge_care(viewer: Viewer, name: Name) -> HTMLResponse:
+    """What looking after a project takes: answers to judge, what comes first, guidelines; for reviewers."""
+    return _of_project(
+        viewer, name, "judge_project.html" if viewer.person.role != "rater" else "judge_project_raters.html"
+    )  # fmt: skip
+
+
 def _of_project(viewer: View, name: str, template: str) -> HTMLResponse:
     try:
         with viewer.store.read() as connection:
@@ -57,7 +65,7 @@ def _of_project(viewer: View, name: str, template: str) -> HTMLResponse:
     except NotFoundError:
         return page(viewer, "judge_missing.html", status=404, name=name)
     title, _ = KINDS[project.kind]
-    status = 403 if template == "judge_reviewers.html" else 200
+    status = 403 if template in ("judge_reviewers.html", "judge_project_raters.html") else 200
     return page(
         viewer, template, status=status, project=project.name, kind=project.kind, title=title,
         question=project.question, reviews=viewer.person.role != "rater",

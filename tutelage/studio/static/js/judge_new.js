@@ -1,12 +1,14 @@
 // @ts-check
 /** The form for a new project. */
 
-import { newKey, post } from "./api.js";
-import { $, $$, el } from "./dom.js";
-import { toast } from "./shell.js";
+import { newKey, path, post } from "./api.js";
+import { $, $$, debounce, el } from "./dom.js";
+import { mine } from "./me.js";
 
-/** @param {(name: string) => Promise<void>} made shows the projects with the new one open */
-export function initNewProject(made) {
+const STORE = mine("project.new");
+const KEPT = ["name", "kind", "question", "overlap", "reasons", "guideline"];
+
+export function initNewProject() {
   const form = $("#new");
   const button = $("#new-button");
   /** @param {boolean} on */
@@ -21,23 +23,39 @@ export function initNewProject(made) {
   $("#add-attribute").addEventListener("click", () => addRow(true));
   const kind = form.elements.kind;
   kind.addEventListener("change", () => setKind(form));
+  restore(form);
   setKind(form);
+  let isTyped = false;
+  const keep = () => isTyped && localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(KEPT.map((each) => [each, form.elements[each].value]))));
+  const keepSoon = debounce(keep, 200);
+  form.addEventListener("input", () => {
+    isTyped = true;
+    keepSoon();
+  });
+  window.addEventListener("pagehide", keep);
+  if (location.hash === "#new") show(true);
   form.addEventListener("submit", async (/** @type {Event} */ event) => {
     event.preventDefault();
     clear(form);
     try {
       const { name } = await post("/api/projects", given(form), { key });
-      key = newKey();
-      form.reset();
-      setKind(form);
-      show(false);
-      await made(name);
-      toast(`Project ${name} is made. Now it needs answers to judge.`, "good");
+      isTyped = false;
+      localStorage.removeItem(STORE);
+      location.assign(path`/judge/${name}/project`); // now it needs answers to judge
     } catch (error) {
       key = newKey();
       refuse(form, error);
     }
   });
+}
+
+/** What was typed before the page was left. @param {any} form */
+function restore(form) {
+  try {
+    for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(STORE) ?? "{}"))) if (KEPT.includes(name)) form.elements[name].value = value;
+  } catch {
+    localStorage.removeItem(STORE);
+  }
 }
 
 /** @param {any} form */

@@ -21,6 +21,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 from tutelage.api.caller import COOKIE
+from tutelage.serve.pool import Pool
 from tutelage.store import sessions
 from tutelage.store.database import Store
 from tutelage.store.people import Person
@@ -45,6 +46,8 @@ class Server:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.pool: Pool | None = None
+        """Models that are there already and outlast the server; else it starts its own."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -54,6 +57,8 @@ class Server:
     def start(self) -> None:
         """Serve, and come back once it answers."""
         self.app = create_studio(self.store)
+        if self.pool is not None:
+            self.lend(self.pool)
         config = uvicorn.Config(self.app, port=self.port, log_level="warning", lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -64,11 +69,15 @@ class Server:
             time.sleep(0.05)
         raise RuntimeError("the server did not start")
 
+    def lend(self, pool: Pool) -> None:
+        """Answer with these models, whose processes take seconds to start."""
+        self.pool = self.app.state.pool = pool
+
     def stop(self) -> None:
         """Stop at once, whatever is open; models that somebody talked to end with it."""
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(30)
-        if (pool := getattr(self.app.state, "pool", None)) is not None:
+        if (pool := getattr(self.app.state, "pool", None)) is not self.pool:
             pool.close()
 
 

@@ -38,12 +38,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def talking(server: Server, models: Pool) -> Iterator[Pool]:
-    """The server's own models, which outlast it."""
+def talking(server: Server, models: Pool) -> Pool:
+    """The server's models."""
     (server.store.workspace / "models").symlink_to(models.workspace / "models")
-    server.app.state.pool = models
-    yield models
-    del server.app.state.pool
+    server.lend(models)
+    return models
 
 
 def chat(open_page: OpenPage, person: Person = CY, *, setup: dict[str, Any] | None = None, **options: Any) -> Page:

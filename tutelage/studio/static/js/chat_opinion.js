@@ -57,7 +57,8 @@ export class Opinions {
   vote() {
     const { opinion } = this.turn;
     const panel = el("div", { class: "panel" });
-    const verdict = compare({ answers: el("div"), panel }, /** @type {any} */ (null), /** @type {any} */ ({ answers: [] }), () => {
+    const task = /** @type {any} */ ({ answers: this.turn.replies.map((reply, side) => [String(side), reply.text]) });
+    const verdict = compare({ answers: el("div"), panel }, task, /** @type {any} */ ({ answers: [] }), () => {
       if (this.turn.blind && opinion.verdict) opinion.afterReveal = true;
       opinion.verdict = verdict.get();
       const best = verdict.best();

@@ -22,8 +22,8 @@ _num_leased = select(func.count()).where(
 )
 HAS_PLACE = ITEMS.c.num_done + _num_leased.correlate(ITEMS).scalar_subquery() < ITEMS.c.num_wanted
 _had = exists().where(_mine.c.item_id == ITEMS.c.id, _mine.c.person_id == PERSON)
-_wrote = exists().where(AUTHORS.c.item_id == ITEMS.c.id, AUTHORS.c.person_id == PERSON)
-MAY_JUDGE = and_(~_had.correlate(ITEMS), ~_wrote.correlate(ITEMS))
+WROTE = exists().where(AUTHORS.c.item_id == ITEMS.c.id, AUTHORS.c.person_id == PERSON).correlate(ITEMS)
+MAY_JUDGE = and_(~_had.correlate(ITEMS), ~WROTE)
 IN_ORDER = (
     select(ITEMS.c.id, ITEMS.c.answer_ids)
     .where(ITEMS.c.project_id == PROJECT, ITEMS.c.state == "open", MAY_JUDGE)

@@ -36,6 +36,9 @@ class Work:
     """Tasks that this person has judged."""
     num_since: int
     """Those of them since the time asked for."""
+    why_nothing: str = ""
+    """Where the project is open and nothing waits: `empty` (it has no items), `done` (all have their labels), `held`
+    (others are at work on them), `yours` (the rest one has judged or skipped) or `written` (the rest one has written)."""
 
 
 def work_of(
@@ -46,10 +49,19 @@ def work_of(
     now = clock_ms() if now_ms is None else now_ms
     waiting = num_waiting(connection, person, project, now) if project.state == "open" else 0
     given, since = _num_given(connection, person, project, since_ms)
+    is_idle = project.state == "open" and waiting == 0
     return Work(
         project.name, project.kind, project.question, project.state, min(waiting, COUNTED), waiting > COUNTED, given,
-        since,
+        since, _why_nothing(connection, person, project) if is_idle else "",
     )  # fmt: skip
+
+
+def _why_nothing(connection: Connection, person: Person, project: Project) -> str:
+    keys = {"person": person.id, "project": project.id}
+    for why, query in _REASONS:
+        if connection.execute(query, keys).first() is not None:
+            return why
+    return "done" if connection.execute(_ANY, keys).first() is not None else "empty"
 
 
 def work_in_all(
@@ -76,6 +88,12 @@ _free = (
     .limit(bindparam("counted"))
 )  # fmt: skip
 _FREE = select(func.count()).select_from(_free.subquery())
+_ANY = select(sql.ITEMS.c.id).where(
+    sql.ITEMS.c.project_id == sql.PROJECT, sql.ITEMS.c.state != "withdrawn", sql.ITEMS.c.is_gold == false()
+).limit(1)  # fmt: skip
+_open = _ANY.where(sql.ITEMS.c.state == "open")
+_REASONS = (("held", _open.where(sql.MAY_JUDGE)), ("yours", _open.where(~sql.WROTE)), ("written", _open))
+"""What is asked of open items that nobody can be given now, in turn: the first that finds one says why."""
 
 
 def _num_given(connection: Connection, person: Person, project: Project, since_ms: int) -> tuple[int, int]:

@@ -7,21 +7,23 @@
 import { ApiError, get, newKey, path, post, render } from "./api.js";
 import { $, el, fill } from "./dom.js";
 import { Desk, announce } from "./judge_desk.js";
-import { Draft, dropOld } from "./judge_draft.js";
+import { Draft, begunBefore, dropOld } from "./judge_draft.js";
 import { Guide } from "./judge_guide.js";
 import { hint, refreshHints } from "./judge_keys.js";
 import { Lease } from "./judge_lease.js";
 import { showLast } from "./judge_last.js";
+import { sendLeft } from "./judge_left.js";
 import { askWhy } from "./judge_skip.js";
 import { showEnd, showProgress } from "./judge_state.js";
 import { bindKeys } from "./keys.js";
-import { flush, send, waiting } from "./outbox.js";
+import { mine as nameOfMine } from "./me.js";
+import { send } from "./outbox.js";
 import { toast } from "./shell.js";
 
 /** @typedef {import("./judge_show.js").Task} Task */
 /** @typedef {{task: Task, html: import("./judge_show.js").Html, nowMs: number}} Held */
 
-const QUICK = "tutelage.judge.quick";
+const QUICK = nameOfMine("judge.quick");
 const { project } = $("#judge").dataset;
 const lease = new Lease($("#lease"), announce);
 const guide = new Guide(project);
@@ -73,6 +75,8 @@ function take(answer) {
 /** The task one holds on the page, or that there is none. */
 function goOn() {
   correcting = null;
+  if (query.has("correct")) history.replaceState(null, "", location.pathname); // a reload is not to open it again
+  showBegun();
   if (!held) {
     close();
     lease.release();
@@ -80,20 +84,55 @@ function goOn() {
     return;
   }
   $("#mode").hidden = true;
-  open(held.task, held.html, new Draft(held.task.assignment_id, true, tell), held.task.draft);
+  open(held.task, held.html, new Draft(held.task.assignment_id, project, tell), held.task.draft);
   lease.hold(held.task, held.nowMs);
   void guide.hold(held.task);
 }
 
-/** @param {Task} task @param {import("./judge_show.js").Html} html @param {Draft} kept @param {any} before */
-function open(task, html, kept, before) {
+/** What one had begun before this one, and did not submit: its time ran out, or the project was paused. */
+function showBegun() {
+  const place = $("#begun");
+  const id = begunBefore(project, held?.task.assignment_id ?? "");
+  place.hidden = id === null;
+  if (id === null) return;
+  const drop = () => {
+    new Draft(id, project, tell).forget();
+    showBegun();
+    $("#question").focus({ preventScroll: true });
+  };
+  fill(place, el("span", {}, "You had begun another one and did not submit it. What you entered is kept."), el("span", { class: "row" },
+    el("button", { type: "button", class: "button small", onclick: () => void finish(id) }, "Finish it"),
+    el("button", { type: "button", class: "button small quiet", onclick: drop }, "Drop it")));
+}
+
+/** Open a task that one had begun before; the one at hand comes again after it. @param {string} id */
+async function finish(id) {
+  await draft?.save();
+  try {
+    const task = await get(`/api/tasks/${id}`);
+    take({ task, shown: { ...(await rendered(task)), now_ms: Date.now() } });
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, "bad");
+  }
+}
+
+/** @param {Task} task */
+async function rendered(task) {
+  const html = await render([...task.messages.map((each) => each.content), ...task.answers.map((each) => each[1])]);
+  const count = task.messages.length;
+  return { messages: html.slice(0, count), answers: html.slice(count) };
+}
+
+/** @param {Task} task @param {import("./judge_show.js").Html} html @param {Draft} kept @param {any} before @param {any} [entered] instead of what was kept */
+function open(task, html, kept, before, entered) {
   close();
   $("#wait").hidden = true;
   $("#task").hidden = false;
   $("#question").textContent = task.question;
   draft = kept;
   desk = new Desk(task, html, { changed: keep, picked });
-  desk.restore(draft.restore(before));
+  desk.restore(entered ?? draft.restore(before));
+  if (draft.isBack) tell("Your draft is back");
   for (const part of ["#skip", "#quick-label"]) $(part).hidden = correcting !== null || (part === "#quick-label" && !desk.verdict.isOneKey);
   $("#submit").firstChild.textContent = correcting ? "Correct it" : "Submit";
   $("#undo").firstChild.textContent = correcting ? "One further back" : "Undo";
@@ -153,17 +192,36 @@ async function submit() {
     else take(answer);
   } catch (error) {
     setBusy(false);
-    refused(mine, error);
+    await refused(mine, error);
   }
 }
 
-/** @param {Desk} mine @param {any} error */
-function refused(mine, error) {
-  if (error.status === 409 && !correcting) {
-    toast(error.message, "bad");
-    void next();
-  } else mine.refuse(error);
+/** A verdict or a correction that comes second, after another window's, is not thrown away. @param {Desk} mine @param {any} error */
+async function refused(mine, error) {
+  if (error.status !== 409) return mine.refuse(error);
+  const label = await givenTo(mine.task.assignment_id);
+  if (label && JSON.stringify(withoutTime(mine.entered)) !== JSON.stringify(withoutTime(enteredOf(label)))) {
+    await openLabel(label, mine.entered, "You judged this one in another window meanwhile. Here is what you entered in this one: correct what you said, or leave it.");
+  } else {
+    toast(label ? "You judged this one already, in another window" : error.message, label ? "info" : "bad");
+    await next();
+  }
 }
+
+/** One's own label of a task, where it is among the newest. @param {string} id */
+async function givenTo(id) {
+  try {
+    const { records } = await get(path`/api/projects/${project}/mine?limit=50`);
+    return records.find((/** @type {any} */ each) => each.task.assignment_id === id);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {any} label */
+const enteredOf = ({ verdict, reasons, critique, rewrite }) => ({ verdict, said: { reasons, critique, rewrite } });
+/** @param {import("./judge_draft.js").Entered} entered */
+const withoutTime = ({ verdict, said }) => [Object.entries(verdict ?? {}).sort(), said?.reasons, said?.critique, said?.rewrite];
 
 function corrected() {
   toast("Corrected", "good");
@@ -210,7 +268,7 @@ function skip() {
       await next();
     } catch (error) {
       setBusy(false);
-      mine.refuse(error);
+      await refused(mine, error);
     }
   });
 }
@@ -234,18 +292,16 @@ async function undo() {
   }
 }
 
-/** @param {any} label */
-async function openLabel(label) {
-  const { task, verdict, reasons, critique, rewrite } = label;
-  const html = await render([...task.messages.map((/** @type {any} */ each) => each.content), ...task.answers.map((/** @type {any} */ each) => each[1])]);
+/** @param {any} label @param {import("./judge_draft.js").Entered} [entered] @param {string} [why] */
+async function openLabel(label, entered, why = "You are correcting what you said before. The earlier verdict stays in the record, the new one counts.") {
+  const html = await rendered(label.task);
   correcting = label;
-  const count = task.messages.length;
-  open(task, { messages: html.slice(0, count), answers: html.slice(count) }, new Draft(label.id, false, tell), { verdict, said: { reasons, critique, rewrite } });
+  open(label.task, html, new Draft(label.id, "", tell), enteredOf(label), entered);
   const mode = $("#mode");
-  fill(mode, el("span", {}, "You are correcting what you said before. The earlier verdict stays in the record, the new one counts."), el("button", { type: "button", class: "button small", onclick: leave }, "Back, and change nothing", hint("judge-leave")));
+  fill(mode, el("span", {}, why), el("button", { type: "button", class: "button small", onclick: leave }, "Back, and change nothing", hint("judge-leave")));
   mode.hidden = false;
   refreshHints(mode);
-  announce("Correcting an earlier verdict");
+  announce(why);
 }
 
 function leave() {
@@ -260,12 +316,28 @@ function leave() {
 
 /** What waits in the outbox goes first: the task one would be given is the one that it submits. */
 async function sendWaiting() {
-  if (!waiting().length) return;
+  const sending = sendLeft(project);
+  if (!sending) return;
   wait("Sending what you said before…");
-  await new Promise((done) => {
-    document.addEventListener("outbox", () => waiting().length || done(null));
-    void flush();
-  });
+  setBusy(true);
+  const label = await sending;
+  setBusy(false);
+  if (label) showLast($("#last"), { id: label.id, task: label.task, verdict: label.verdict, isCorrected: label.is_corrected }, undo);
+}
+
+/** Where and on what the pointer clicked last. */
+let clicked = { at: -1000, x: 0, y: 0, desk };
+
+/** The second click of a double click says nothing new: it is not to fall on the next task, nor to confirm a warning. @param {MouseEvent} event */
+function calm(event) {
+  if (event.detail === 0) return; // by a key
+  const isSecond = event.timeStamp - clicked.at < 400 && Math.hypot(event.clientX - clicked.x, event.clientY - clicked.y) < 8;
+  const isOnSubmit = /** @type {Element} */ (event.target).closest("#submit") !== null;
+  if (isSecond && (clicked.desk !== desk || isOnSubmit)) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+  clicked = { at: event.timeStamp, x: event.clientX, y: event.clientY, desk };
 }
 
 async function start() {
@@ -280,7 +352,9 @@ async function start() {
     $(id).append(hint(name));
     if (run) $(id).addEventListener("click", run);
   }
+  $("#task").addEventListener("click", calm, true);
   $("#task").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (event.repeat && event.key === "Enter" && event.target instanceof HTMLButtonElement) event.preventDefault(); // a key held down clicks once
     if (event.key === "Escape" && event.target instanceof HTMLTextAreaElement) $("#question").focus(); // single keys work again
   });
   document.addEventListener("visibilitychange", () => document.hidden && void draft?.save());

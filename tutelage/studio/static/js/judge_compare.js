@@ -54,7 +54,9 @@ export function compare(place, task, html, changed) {
     return el("div", { class: `side ${letter.toLowerCase()}`, role: "group", "aria-label": `${letter} is better` }, el("div", { class: "side-name", "aria-hidden": "true" }, `${letter} is …`), el("div", { class: "side-buttons" }, made));
   });
   const exits = EXITS.map(([outcome, key, label]) => button({ outcome }, key, label, label, "exit"));
-  fill(place.panel, el("div", { class: "strengths" }, sides), el("div", { class: "exits row", role: "group", "aria-label": "Neither" }, exits));
+  const isSame = new Set(task.answers.map(([, text]) => text.replace(/\s+/g, " ").trim())).size === 1;
+  const note = isSame ? el("p", { class: "note small" }, "Both answers say the same, word for word; they differ in spaces or line breaks only.") : null;
+  fill(place.panel, note, el("div", { class: "strengths" }, sides), el("div", { class: "exits row", role: "group", "aria-label": "Neither" }, exits));
   showTwo(place.answers, html.answers, keys);
   return {
     get: () => verdict,

@@ -44,7 +44,7 @@ async function show(item) {
   const texts = await render([...item.messages.map((/** @type {any} */ each) => each.content), ...item.answers.map((/** @type {any} */ each) => each[1])]);
   const task = { ...facts, item_id: item.id, messages: item.messages, answers: item.answers };
   const count = item.messages.length;
-  draft = new Draft(`decision.${item.id}`, false, () => {});
+  draft = new Draft(`decision.${item.id}`, "", () => {});
   const keep = () => desk?.isLocked || draft?.keep(/** @type {Desk} */ (desk).entered);
   desk = new Desk(task, { messages: texts.slice(0, count), answers: texts.slice(count) }, { changed: keep, picked: () => {} });
   desk.restore(draft.restore(null));

@@ -1,18 +1,21 @@
 // @ts-check
-/** The guidelines beside the task: open or closed as one left them, and marked where they changed since one last looked. */
+/** The guidelines: beside the task, open or closed as one left them, and marked where they changed since one last looked.
+ * Where there is no room beside it they are folded, unless they are new to this person or have changed. */
 
 import { get, path, render } from "./api.js";
 import { $, el, fill, setRendered } from "./dom.js";
 import { diffNodes } from "./judge_diff.js";
 import { hint, refreshHints } from "./judge_keys.js";
+import { mine } from "./me.js";
 
-const OPEN = "tutelage.judge.guide-open";
+const OPEN = mine("judge.guide-open");
+const NARROW = matchMedia("(max-width: 1000px)"); // as judge.css has it
 
 export class Guide {
   /** @param {string} project */
   constructor(project) {
     this.project = project;
-    this.store = `tutelage.judge.guide.${project}`;
+    this.store = `${mine("judge.guide")}.${project}`;
     this.version = 0;
     this.shown = -1;
     this.text = "";
@@ -22,19 +25,40 @@ export class Guide {
     this.button.addEventListener("click", () => this.toggle());
   }
 
+  /** The newest version that this person has seen in this browser. */
   get lastSeen() {
     return Number(localStorage.getItem(this.store) ?? 0);
   }
 
+  /** The version they judged by last, wherever that was, where this browser has not shown them any. */
+  async recall() {
+    if (this.lastSeen) return;
+    try {
+      const { records } = await get(path`/api/projects/${this.project}/mine?limit=1`);
+      const version = records[0]?.task.guideline_version;
+      if (version) localStorage.setItem(this.store, String(version));
+    } catch {
+      // then they are shown once more
+    }
+  }
+
   /** The guidelines of the task that is shown now. @param {{guideline_version: number | null, guideline: string}} task */
   async hold(task) {
-    if (task.guideline_version === null || task.guideline_version === this.version) return;
-    this.version = task.guideline_version;
+    const isNew = task.guideline_version !== null && task.guideline_version !== this.version;
+    if (!isNew) {
+      if (NARROW.matches) this.fold(); // the task comes first
+      return;
+    }
+    this.version = Number(task.guideline_version);
     this.text = task.guideline;
     this.button.hidden = false;
-    const isFirst = this.lastSeen === 0;
-    if (isFirst || localStorage.getItem(OPEN) === "yes") await this.open(false);
-    else this.mark();
+    await this.recall();
+    const isUnread = this.lastSeen < this.version;
+    if (NARROW.matches ? isUnread : this.lastSeen === 0 || localStorage.getItem(OPEN) !== "no") await this.open(false);
+    else {
+      this.fold();
+      this.mark();
+    }
   }
 
   get isChanged() {
@@ -42,7 +66,7 @@ export class Guide {
   }
 
   mark() {
-    $(".guide-label", this.button).textContent = this.isChanged ? "Guidelines: changed" : "Guidelines";
+    $(".guide-label", this.button).textContent = this.isChanged ? "Guidelines: changed" : `Guidelines v${this.version}`;
     this.button.classList.toggle("chosen", this.isChanged);
   }
 
@@ -51,10 +75,14 @@ export class Guide {
     else this.close();
   }
 
-  close() {
+  fold() {
     this.panel.hidden = true;
     this.button.setAttribute("aria-expanded", "false");
-    localStorage.setItem(OPEN, "no");
+  }
+
+  close() {
+    this.fold();
+    if (!NARROW.matches) localStorage.setItem(OPEN, "no");
     this.button.focus();
   }
 
@@ -62,9 +90,9 @@ export class Guide {
   async open(isAsked) {
     this.panel.hidden = false;
     this.button.setAttribute("aria-expanded", "true");
-    if (isAsked) localStorage.setItem(OPEN, "yes");
+    if (isAsked && !NARROW.matches) localStorage.setItem(OPEN, "yes");
     if (this.shown !== this.version) await this.draw();
-    localStorage.setItem(this.store, String(this.version));
+    localStorage.setItem(this.store, String(Math.max(this.lastSeen, this.version)));
     this.mark();
     if (isAsked) this.panel.focus();
   }

@@ -2,6 +2,7 @@
 /** The time for which a task is one's own: shown, renewed while somebody is at work, and told kindly when it is over. */
 
 import { ApiError, post } from "./api.js";
+import { $ } from "./dom.js";
 
 const ACTS = ["keydown", "pointerdown", "input", "wheel"];
 
@@ -28,7 +29,6 @@ export class Lease {
     this.endsMs = task.expires_ms;
     this.lengthMs = 1000 * task.lease_seconds;
     this.isTaken = false;
-    this.said = "";
     this.node.title = "You have this one for so long. It begins anew by itself while you are at work.";
     this.draw();
   }
@@ -64,7 +64,7 @@ export class Lease {
 
   draw() {
     this.node.hidden = !this.taskId;
-    if (!this.taskId) return;
+    if (!this.taskId) return this.say("");
     const seconds = Math.max(0, Math.ceil(this.leftMs / 1000));
     const isOver = this.isTaken || seconds === 0;
     const isLittle = this.leftMs < Math.min(60_000, this.lengthMs / 4);
@@ -73,13 +73,15 @@ export class Lease {
     this.node.textContent = isOver ? "time is over" : left;
     if (isOver) this.say("The time for this one is over, and somebody else may have it now. Go on all the same: what you submit is kept.");
     else if (isLittle) this.say("Little time is left for this one. Any key or click gives you more.");
-    else this.said = "";
+    else this.say("");
   }
 
   /** Once, not every second. @param {string} text */
   say(text) {
     if (this.said === text) return;
     this.said = text;
-    this.announce(text);
+    $("#over").textContent = text;
+    $("#over").hidden = !text;
+    if (text) this.announce(text);
   }
 }

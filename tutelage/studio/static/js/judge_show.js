@@ -38,7 +38,8 @@ function turn(message, html) {
 /** An answer's text in its own box. @param {string} html */
 export function answerText(html) {
   const text = el("div", { class: "answer-text" });
-  setRendered(text, html);
+  if (html.trim()) setRendered(text, html);
+  else text.append(el("p", { class: "dim" }, "The answer is empty."));
   return text;
 }
 

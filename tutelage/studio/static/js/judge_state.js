@@ -68,5 +68,16 @@ function reasonOf(work) {
   const done = work.num_since ? `You judged ${work.num_since} today. ` : work.num_given ? `You have judged ${work.num_given} here. ` : "";
   if (work.state === "paused") return `${done}It hands out nothing until somebody opens it again.`;
   if (work.state === "closed") return `${done}It is finished.`;
-  return `${done}Every item is judged, with somebody else now, or was yours already. When another one comes, it appears here by itself.`;
+  return `${done}${whyNothing(work)} When another one comes, it appears here by itself.`;
+}
+
+/** Why nothing waits in an open project. @param {{why_nothing: string}} work */
+export function whyNothing({ why_nothing: why }) {
+  return {
+    empty: "There are no answers to judge in it yet.",
+    done: "Every item has all the verdicts it needs.",
+    held: "Others are at work on what is left; an item that one of them gives up comes to you.",
+    yours: "What is left you have judged or skipped; it waits for others.",
+    written: "What is left you have written yourself; others judge it.",
+  }[why] ?? "";
 }

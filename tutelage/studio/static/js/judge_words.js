@@ -22,9 +22,9 @@ export class Words {
     /** What the rewrite began with. */
     this.original = "";
     this.chips = offered.map((reason, index) => this.chip(reason, index));
-    this.critique = el("textarea", { rows: "2", class: "short", maxlength: "100000", oninput: () => changed() });
-    this.rewrite = el("textarea", { rows: "6", maxlength: "100000", "aria-describedby": "rewrite-diff", oninput: () => this.typed() });
-    this.diff = el("div", { class: "diff wrap", id: "rewrite-diff" });
+    this.critique = el("textarea", { rows: "2", class: "short", dir: "auto", maxlength: "100000", oninput: () => changed() });
+    this.rewrite = el("textarea", { rows: "6", dir: "auto", maxlength: "100000", "aria-describedby": "rewrite-diff", oninput: () => this.typed() });
+    this.diff = el("div", { class: "diff wrap", id: "rewrite-diff", dir: "auto" });
     this.open = el("button", { type: "button", class: "button small", onclick: () => this.begin(true) }, "Write a better answer", hint("judge-rewrite"));
     this.box = el("div", { class: "stack", hidden: true },
       el("label", { class: "field" }, el("span", {}, "A better answer ", el("small", { class: "dim" }, "begins with the best one; change what should change (rewrite)")), this.rewrite),

@@ -192,8 +192,9 @@ def test_kept_work_is_made_anew_when_what_it_was_made_from_changes(tmp_path: Pat
 def test_the_demo_runs_on_the_starter_model(
     tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(story, "SFT", {**story.SFT, "max_steps": 1})
-    monkeypatch.setattr(story, "RLHF", {**story.RLHF, "max_steps": 1})
+    once = {"max_steps": 1, "save_every": 0}  # a checkpoint is three gigabytes
+    for name in ("SFT", "REWARD", "RLHF"):
+        monkeypatch.setattr(story, name, {**getattr(story, name), **once})
     assert Demo(tmp_path / "workspace").run() == 0
     shown = words_of(capsys)
     assert "The base model starter-base is asked" in shown

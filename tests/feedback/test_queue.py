@@ -14,7 +14,7 @@ from record import ADA, BO, CY, DEE
 from sqlalchemy import func, select, update
 
 from tutelage.errors import ConflictError, DataError, NotAllowedError, NotFoundError
-from tutelage.feedback import items, projects, queue, submit
+from tutelage.feedback import items, projects, queue, queue_sql, submit
 from tutelage.feedback.projects import Project
 from tutelage.store import schema
 from tutelage.store.database import Store
@@ -307,3 +307,15 @@ def test_a_person_who_asks_in_two_windows_at_once_gets_one_task(any_store: Store
         thread.join(timeout=120)
     assert len(found) == 8
     assert len(set(found)) == 1
+
+
+def test_postgresql_looks_up_whether_one_had_an_item_rather_than_reads_all_that_one_had(postgres_store: Store) -> None:
+    """As an anti-join it reads all tasks that the person ever had: 50 ms after 5,000 of them."""
+    make(postgres_store, 3)
+    statement = queue_sql.NEXT_OF_ALL.compile(postgres_store.engine, compile_kwargs={"render_postcompile": True})
+    keys = dict.fromkeys(statement.params, "x") | statement.params | {"person": "x", "project": "x", "now": 0}
+    with postgres_store.read() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", keys).scalars().all()
+    joined = [line for line in plan if "Anti Join" in line]
+    assert len(joined) <= 1  # with the authors of items, who are few
+    assert any("assignments mine" in line for line in plan)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from labelling import HELPFUL, MINUTE, START, VERDICTS, crowd, given, make, row_of, rows, say, take
 from record import BO, CY, DEE
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from tutelage.errors import ConflictError, DataError, NotAllowedError, NotFoundError
 from tutelage.feedback import items, queue, seen, submit
@@ -301,3 +301,19 @@ def test_a_repeat_is_kept_apart_and_does_not_count(store: Store):
     assert rows(store, select(schema.items.c.num_done)) == [(1,)]
     assert sorted(rows(store, select(schema.labels.c.round))) == [(0,), (1,)]
     assert take(store, CY, project) is None
+
+
+def test_a_verdict_and_the_next_task_are_few_statements(any_store: Store) -> None:
+    """Each is a way to the database and back, on PostgreSQL through the network, while others wait for their turn."""
+    project = make(any_store, 3, guideline="Be kind.")
+    task = given(any_store, CY, project)
+    asked: list[str] = []
+    event.listen(any_store.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    with any_store.write() as connection:
+        _, following = submit.submit_next(connection, CY, task.assignment_id, "k", {"winner": 0, "strength": 1})
+    assert following is not None
+    assert following.guideline == "Be kind."
+    assert len([each for each in asked if not each.startswith("BEGIN")]) <= 14
+    words = [" ".join(each.split()).partition(" FROM ")[2].split() for each in asked if each.startswith("SELECT")]
+    tables = [each[0] for each in words if each]
+    assert tables.count("labels") == tables.count("projects") == tables.count("guidelines") == 1

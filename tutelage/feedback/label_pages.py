@@ -50,15 +50,22 @@ def listing(
             raise NotAllowedError("a rater reads their own labels; a reviewer reads everybody's")
         rater = person
     table = schema.labels
-    query = select(table, schema.people.c.name.label("rater"))
-    query = query.join(schema.people, schema.people.c.id == table.c.person_id).where(table.c.id > after)
+    query = select(table).where(table.c.id > after)
     if project is not None:
         query = query.where(table.c.project_id == project.id)
     if rater is not None:
         query = query.where(table.c.person_id == rater.id)
     rows = connection.execute(query.order_by(table.c.id).limit(limit)).all()
+    raters = _raters(connection, {row.person_id for row in rows})
     names = ("id", "kind", "project_id", "item_id", "prompt_id", "supersedes", "superseded_ms", "withdrawn_ms")
     return [
-        ListedLabel(**{name: getattr(row, name) for name in names}, label=as_seen(row, person, row.rater))
+        ListedLabel(**{name: getattr(row, name) for name in names}, label=as_seen(row, person, raters[row.person_id]))
         for row in rows
     ]
+
+
+def _raters(connection: Connection, ids: set[str]) -> dict[str, str]:
+    """Names by id. Asked apart: joined, a planner may begin with the people, and sort all of their labels."""
+    table = schema.people
+    query = select(table.c.id, table.c.name).where(table.c.id.in_(ids))
+    return {row.id: row.name for row in connection.execute(query)}

@@ -114,9 +114,10 @@ def _take_up_again(connection: Connection, project: Project, keys: Mapping[str, 
 
 def _again(connection: Connection, project: Project, row: Row[Any], now: int) -> Mapping[str, Any]:
     """An expired lease begun anew; the rater sees the guidelines as they are now."""
-    changed = {"expires_ms": now + 1000 * project.lease_seconds, "guideline_version": _newest(connection, project)}
+    version, guideline = _newest(connection, project)
+    changed = {"expires_ms": now + 1000 * project.lease_seconds, "guideline_version": version}
     connection.execute(update(schema.assignments).where(schema.assignments.c.id == row.id).values(**changed))
-    return dict(row._mapping) | changed
+    return dict(row._mapping) | changed | {"guideline": guideline}
 
 
 class _Chosen(NamedTuple):
@@ -175,25 +176,28 @@ def _lease(
 ) -> Mapping[str, Any]:
     displayed = list(chosen.answer_ids)
     draw.shuffle(displayed)
+    version, guideline = _newest(connection, project)
     row = {
         "id": new_id(), "project_id": project.id, "item_id": chosen.item_id, "person_id": person.id,
         "round": chosen.round, "state": "leased", "displayed": displayed, "leased_ms": now,
-        "guideline_version": _newest(connection, project), "expires_ms": now + 1000 * project.lease_seconds,
+        "guideline_version": version, "expires_ms": now + 1000 * project.lease_seconds,
         "draft": None,
     }  # fmt: skip
     connection.execute(insert(schema.assignments), row)
-    return row
+    return row | {"guideline": guideline}
 
 
-def _newest(connection: Connection, project: Project) -> int | None:
-    return connection.execute(sql.NEWEST, {"project": project.id}).scalar()
+def _newest(connection: Connection, project: Project) -> tuple[int | None, str]:
+    """The newest version of the guidelines and its text; None where there are none."""
+    row = connection.execute(sql.NEWEST, {"project": project.id}).first()
+    return (None, "") if row is None else (row.version, row.text)
 
 
 def _task(connection: Connection, project: Project, row: Mapping[str, Any]) -> Task:
     messages = connection.execute(sql.PROMPT, {"item": row["item_id"]}).scalar_one()
     texts = {each.id: each.text for each in connection.execute(sql.ANSWERS, {"ids": row["displayed"]})}
-    version, guideline = row["guideline_version"], ""
-    if version is not None:
+    version, guideline = row["guideline_version"], row.get("guideline", "")
+    if version is not None and "guideline" not in row:
         guideline = connection.execute(sql.GUIDELINE, {"project": project.id, "version": version}).scalar_one()
     return Task(
         row["id"], row["item_id"], project.name, project.kind, project.question, project.attributes, project.reasons,
@@ -206,12 +210,15 @@ def _task(connection: Connection, project: Project, row: Mapping[str, Any]) -> T
 
 
 def own_assignment(connection: Connection, person: Person, assignment_id: str) -> Row[Any]:
-    """The person's assignment, kept from changing until the transaction ends; `NotFoundError` for another's."""
+    """The person's assignment and what its item asks about, kept from changing until the transaction ends.
+
+    `NotFoundError` for another's.
+    """
     people.require(person, "rater")
-    query = select(schema.assignments).where(
-        schema.assignments.c.id == assignment_id, schema.assignments.c.person_id == person.id
-    )
-    row = connection.execute(query.with_for_update()).first()
+    table, items = schema.assignments, schema.items
+    query = select(table, items.c.prompt_id, items.c.answer_ids, items.c.is_gold).join(items)
+    query = query.where(table.c.id == assignment_id, table.c.person_id == person.id)
+    row = connection.execute(query.with_for_update(of=table)).first()
     if row is None:
         raise NotFoundError(f"no task {assignment_id} of yours")
     return row

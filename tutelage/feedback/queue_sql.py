@@ -21,9 +21,10 @@ _num_leased = select(func.count()).where(
     _others.c.item_id == ITEMS.c.id, _others.c.state == "leased", _others.c.expires_ms > NOW, _others.c.round == 0
 )
 HAS_PLACE = ITEMS.c.num_done + _num_leased.correlate(ITEMS).scalar_subquery() < ITEMS.c.num_wanted
-_had = exists().where(_mine.c.item_id == ITEMS.c.id, _mine.c.person_id == PERSON)
+# Looked up item by item: as NOT EXISTS, PostgreSQL would read all tasks that the person ever had, each time.
+_had = select(_mine.c.id).where(_mine.c.item_id == ITEMS.c.id, _mine.c.person_id == PERSON).limit(1)
 WROTE = exists().where(AUTHORS.c.item_id == ITEMS.c.id, AUTHORS.c.person_id == PERSON).correlate(ITEMS)
-MAY_JUDGE = and_(~_had.correlate(ITEMS), ~WROTE)
+MAY_JUDGE = and_(_had.correlate(ITEMS).scalar_subquery().is_(None), ~WROTE)
 IN_ORDER = (
     select(ITEMS.c.id, ITEMS.c.answer_ids)
     .where(ITEMS.c.project_id == PROJECT, ITEMS.c.state == "open", MAY_JUDGE)
@@ -105,7 +106,12 @@ TO_REPEAT = (
     .limit(500)
 )
 
-NEWEST = select(func.max(schema.guidelines.c.version)).where(schema.guidelines.c.project_id == PROJECT)
+NEWEST = (
+    select(schema.guidelines.c.version, schema.guidelines.c.text)
+    .where(schema.guidelines.c.project_id == PROJECT)
+    .order_by(schema.guidelines.c.version.desc())
+    .limit(1)
+)
 PROMPT = (
     select(schema.prompts.c.messages)
     .join(ITEMS, ITEMS.c.prompt_id == schema.prompts.c.id)

@@ -18,6 +18,7 @@ from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.feedback import projects, queue
 from tutelage.feedback.items import NewAnswer
 from tutelage.feedback.own import was_revealed
+from tutelage.feedback.projects import Project
 from tutelage.feedback.queue import Task
 from tutelage.feedback.seen import current_labels
 from tutelage.feedback.verdicts import as_value, project_value
@@ -25,7 +26,7 @@ from tutelage.feedback.words import request_key as checked_key
 from tutelage.feedback.words import storable, storable_json, typed
 from tutelage.store import audit, people, schema
 from tutelage.store.contents import add_answer, add_prompt, as_json
-from tutelage.store.labels import NewLabel, add_label, find_request
+from tutelage.store.labels import NewLabel, add_label, find_request, said_again, write_label
 from tutelage.store.people import Person
 from tutelage.store.schema import now_ms as clock_ms
 from tutelage.store.turns import take_turn
@@ -53,24 +54,10 @@ def submit(
     Raises `DataError` for a verdict that is none (`tutelage.feedback.verdicts`), `NotFoundError` for a task that is not
     the person's, `ConflictError` for one that was skipped or has been submitted under another request key.
     """
-    checked_key(request_key)
-    task = queue.own_assignment(connection, person, assignment_id)
-    project = projects.get(connection, task.project_id)
-    item = connection.execute(select(schema.items).where(schema.items.c.id == task.item_id)).one()
-    new = NewLabel(
-        person.id, request_key, project.kind, item.prompt_id, item.answer_ids,
-        project_value(project, verdict, item.answer_ids, task.displayed), task.displayed,
-        guideline_version=task.guideline_version, project_id=project.id, item_id=item.id, assignment_id=task.id,
-        round=task.round, is_gold=item.is_gold,
-        **_said(project.reasons, reasons, critique, rewrite, seconds),
-    )  # fmt: skip
-    there = find_request(connection, person.id, request_key)
-    if there is not None and there.assignment_id != task.id:
-        raise ConflictError(f"the request key '{request_key}' was used for another task; use a new one")
-    if there is None:
-        queue.still_open(task)
-        _finish(connection, task, item, clock_ms() if now_ms is None else now_ms)
-    return add_label(connection, new)
+    _, label_id = _submitted(
+        connection, person, assignment_id, request_key, verdict, reasons, critique, rewrite, seconds, now_ms=now_ms
+    )
+    return label_id
 
 
 def submit_next(
@@ -79,22 +66,46 @@ def submit_next(
     now_ms: int | None = None,
 ) -> tuple[str, Task | None]:  # fmt: skip
     """`submit` and `next_item` of the same project, both or neither."""
-    label_id = submit(
+    project, label_id = _submitted(
         connection, person, assignment_id, request_key, verdict, reasons, critique, rewrite, seconds, now_ms=now_ms
     )
-    project = projects.get(connection, queue.own_assignment(connection, person, assignment_id).project_id)
     return label_id, queue.next_item(connection, person, project, now_ms=now_ms)
 
 
-def _finish(connection: Connection, task: Row[Any], item: Row[Any], now: int) -> None:
+def _submitted(
+    connection: Connection, person: Person, assignment_id: str, request_key: str, verdict: Mapping[str, Any],
+    reasons: Sequence[str], critique: str, rewrite: str, seconds: float | None, *, now_ms: int | None,
+) -> tuple[Project, str]:  # fmt: skip
+    """The project and the label's id. Each statement is a way to the database and back: none asks twice."""
+    checked_key(request_key)
+    task = queue.own_assignment(connection, person, assignment_id)
+    project = projects.get(connection, task.project_id)
+    new = NewLabel(
+        person.id, request_key, project.kind, task.prompt_id, task.answer_ids,
+        project_value(project, verdict, task.answer_ids, task.displayed), task.displayed,
+        guideline_version=task.guideline_version, project_id=project.id, item_id=task.item_id, assignment_id=task.id,
+        round=task.round, is_gold=task.is_gold,
+        **_said(project.reasons, reasons, critique, rewrite, seconds),
+    )  # fmt: skip
+    there = find_request(connection, person.id, request_key)
+    if there is None:
+        queue.still_open(task)
+        _finish(connection, task, clock_ms() if now_ms is None else now_ms)
+        return project, write_label(connection, new)
+    if there.assignment_id != task.id:
+        raise ConflictError(f"the request key '{request_key}' was used for another task; use a new one")
+    return project, said_again(there, new)
+
+
+def _finish(connection: Connection, task: Row[Any], now: int) -> None:
     change = update(schema.assignments).where(schema.assignments.c.id == task.id)
     connection.execute(change.values(state="done", finished_ms=now, draft=None))
-    if item.is_gold or task.round > 0:
+    if task.is_gold or task.round > 0:
         return
     table = schema.items
     complete = (table.c.state == "open") & (table.c.num_done + 1 >= table.c.num_wanted)
     state = case((complete, "done"), else_=table.c.state)
-    change = update(table).where(table.c.id == item.id)
+    change = update(table).where(table.c.id == task.item_id)
     connection.execute(change.values(num_done=table.c.num_done + 1, state=state))
 
 

@@ -138,10 +138,19 @@ def add_label(connection: Connection, new: NewLabel) -> str:
     `new.value` has been checked (`check_value`). Raises `ConflictError` when the request key was used for another
     verdict, or when the label to supersede has been superseded already.
     """
-    if (there := find_request(connection, new.person_id, new.request_key)) is not None:
-        if not _says_the_same(there, new):
-            raise ConflictError(f"the request key '{new.request_key}' was used for another verdict; use a new one")
-        return str(there.id)
+    there = find_request(connection, new.person_id, new.request_key)
+    return write_label(connection, new) if there is None else said_again(there, new)
+
+
+def said_again(there: Row[Any], new: NewLabel) -> str:
+    """The id of the label that the request of `new` made; `ConflictError` where that says something else."""
+    if not _says_the_same(there, new):
+        raise ConflictError(f"the request key '{new.request_key}' was used for another verdict; use a new one")
+    return str(there.id)
+
+
+def write_label(connection: Connection, new: NewLabel) -> str:
+    """`add_label` for a request that has made none, as the caller has found."""
     label_id, now = new_id(), now_ms()
     if new.supersedes is not None:
         _supersede(connection, new, now)

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select, text
 
 from tutelage.errors import ConfigError, NotFoundError
 from tutelage.store import schema
 from tutelage.store.contents import as_messages
+from tutelage.store.labels import says_other
 from tutelage.store.pair_rules import is_complete
 from tutelage.store.pair_views import STATES, tags_of
 from tutelage.store.training_lines import Judged, Line, NothingToLearn, label_lines, pair_line, rating_of
@@ -148,7 +149,7 @@ def split_labels(connection: Connection, name: str) -> tuple[Row[Any], str | Non
 def chosen_labels(
     connection: Connection, project: Row[Any], attribute: str | None, choice: Choice, left_out: Counter[str]
 ) -> Iterator[Found]:
-    """The labels of a project that say something, by age."""
+    """The labels of a project that say something, by age; where a reviewer decided, only those that say the same."""
     gone, after = _removed_people(connection), ""
     query = _label_query().where(
         _LABELS.c.project_id == project.id, _LABELS.c.superseded_ms.is_(None), _LABELS.c.withdrawn_ms.is_(None)
@@ -157,7 +158,7 @@ def chosen_labels(
     query = query if choice.repeats else query.where(_LABELS.c.round == 0)
     query = query.order_by(_LABELS.c.id).limit(PAGE)
     while rows := connection.execute(query.where(_LABELS.c.id > after)).all():
-        answers = _answers(connection, rows)
+        answers, decided = _answers(connection, rows), _decisions(connection, project, rows, gone)
         for row in rows:
             if gone & _people_of(row, answers):
                 left_out["a person's work was removed"] += 1
@@ -168,8 +169,22 @@ def chosen_labels(
             except NothingToLearn as why:
                 left_out[str(why)] += 1
                 continue
+            if row.item_id in decided and says_other(row.kind, row.value, decided[row.item_id], attribute):
+                left_out["a reviewer decided otherwise"] += 1
+                continue
             yield {"label_id": row.id, "facts": facts}, lines
         after = rows[-1].id
+
+
+def _decisions(
+    connection: Connection, project: Row[Any], rows: Sequence[Row[Any]], gone: set[str]
+) -> dict[str, Mapping[str, Any]]:
+    """By item what was decided, the newest decision where there are several; that of a removed person is none."""
+    ids = {row.item_id for row in rows} - {None}
+    query = select(_LABELS.c.item_id, _LABELS.c.person_id, _LABELS.c.value, _LABELS.c.meta)
+    query = query.where(_LABELS.c.project_id == project.id, _LABELS.c.item_id.in_(ids), text(schema.DECISIONS))
+    found = connection.execute(query.order_by(_LABELS.c.id))
+    return {row.item_id: row.value for row in found if "adjudicates" in row.meta and row.person_id not in gone}
 
 
 def _label_query() -> Select[Any]:
@@ -202,6 +217,8 @@ def _people_of(row: Row[Any], answers: Mapping[str, Row[Any]]) -> set[str]:
 
 def _facts(row: Row[Any], attributes: Sequence[Mapping[str, Any]], attribute: str | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"rater": row.rater, "project": row.project}
+    if "adjudicates" in row.meta:
+        facts["decision"] = True
     if row.kind == "rating":
         facts["number"] = rating_of(row.value["scores"], attributes, attribute)
     return facts
@@ -213,7 +230,7 @@ def _judged(row: Row[Any], answers: Mapping[str, Row[Any]], facts: Mapping[str, 
         "critique": row.critique, "seconds": row.seconds, "scores": row.value.get("scores"),
         "models": [answers[each].model for each in row.answer_ids], "source": row.source,
         "outcome": row.value.get("outcome") if row.value.get("outcome") == "both_bad" else None,
-        "gold": row.is_gold, "round": row.round,
+        "gold": row.is_gold, "round": row.round, "decision": facts.get("decision"),
     }  # fmt: skip
     meta = {name: value for name, value in given.items() if value}
     texts = [answers[each].text for each in row.answer_ids]

@@ -132,6 +132,18 @@ def _rating(value: Mapping[str, Any], attributes: Sequence[Mapping[str, Any]]) -
         raise DataError("missing", field=f"value.scores.{missing[0]}")
 
 
+def says_other(kind: str, value: Mapping[str, Any], decided: Mapping[str, Any], attribute: str | None = None) -> bool:
+    """Whether a verdict is another than the one that was decided on, whatever its strength; of ratings in `attribute`.
+
+    Without an attribute all scores count.
+    """
+    part = {"comparison": "outcome", "ranking": "ranks", "thumbs": "good", "rating": "scores"}[kind]
+    mine, theirs = value.get(part), decided.get(part)
+    if attribute is not None and mine and theirs:
+        return bool(mine.get(attribute) != theirs.get(attribute))
+    return bool(mine != theirs)
+
+
 def add_label(connection: Connection, new: NewLabel) -> str:
     """Write a verdict down and give its id; the same request of the same person again gives the same id.
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tutelage.data import check_file, load_conversations, load_prompts
-from tutelage.data.raw import ReadProblem
+from tutelage.data import check_file, load_conversations, load_prompts, readers
+from tutelage.data.raw import Problem, RawRecord, ReadProblem
 from tutelage.data.readers import read_json
 from tutelage.errors import ConfigError, DataError, TutelageError
 
@@ -134,6 +134,20 @@ def test_a_line_over_the_limit() -> None:
     assert failure("long.jsonl.gz", long_line) == "long.jsonl.gz:2: this line is longer than 100 MB; split the record"
 
 
+def test_a_line_over_the_limit_does_not_hide_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "LINE_LIMIT_BYTES", 100)
+    lines = io.BytesIO(GOOD.encode() + b"a" * 350 + b"\n" + GOOD.encode() + b"b" * 101)
+    found = list(readers.read_json_lines(lines))
+    assert [(type(each), each.line) for each in found] == [
+        (RawRecord, 1), (Problem, 2), (RawRecord, 3), (Problem, 4),
+    ]  # fmt: skip
+
+
+def test_a_link_that_leads_nowhere() -> None:
+    Path("pairs.jsonl").symlink_to("gone.jsonl")
+    assert failure("pairs.jsonl") == "pairs.jsonl: leads to 'gone.jsonl', which is not there; check the link"
+
+
 def test_a_missing_file_names_the_nearest() -> None:
     Path("pairs.jsonl").write_text(GOOD)
     assert failure("pair.jsonl") == "pair.jsonl: no such file; the nearest name in '.' is 'pairs.jsonl'"
@@ -205,6 +219,11 @@ def test_csv_cells_that_do_not_fit_the_header() -> None:
     assert failure("c.csv", "question,answer\na,b\na,b,c\n") == (
         "c.csv:3: 3 cells in this row, 2 in the header; put quotes around a cell that holds a separator or a line break"
     )
+
+
+def test_two_columns_of_one_name() -> None:
+    message = failure("c.csv", "question,Answer,answer\na,b,c\n")
+    assert message == "c.csv:1: two columns are called 'answer'; rename or remove one"
 
 
 def test_an_unclosed_csv_quote_names_the_line_of_its_record() -> None:

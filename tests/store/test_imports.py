@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -314,11 +315,13 @@ def test_nothing_is_fetched(store: Store, address: str) -> None:
 def test_files_that_cannot_be_opened_say_why(store: Store, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "x.pkl").write_bytes(b"\x80\x04.")
+    os.mkfifo(tmp_path / "pipe.jsonl")  # nobody writes to it, so opening it would wait for ever
     for name, why in {
         "none.jsonl": "no such file",
         "empty.jsonl": "is empty",
         "x.pkl": "pickle",
         ".": "is a folder",
+        "pipe.jsonl": "is not a regular file",
     }.items():
         with pytest.raises(DataError, match=why):
             import_file(store, BO, tmp_path / name)

@@ -91,6 +91,8 @@ def _refuse_missing(file: Path, name: str) -> None:
         return
     if file.exists():
         raise DataError("is not a regular file; save the data to a file first", file=name)
+    if file.is_symlink():
+        raise DataError(f"leads to '{file.readlink()}', which is not there; check the link", file=name)
     if not file.parent.is_dir():
         raise DataError(f"no such file, and no folder '{file.parent}'; check the path", file=name)
     names = [child.name for child in file.parent.iterdir()]

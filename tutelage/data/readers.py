@@ -13,6 +13,7 @@ import itertools
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -40,18 +41,37 @@ def guarded(items: Iterable[RawRecord | Problem]) -> Iterator[RawRecord | Proble
         yield Problem("damaged-file", message, whole_file=True)
 
 
-def raw_lines(stream: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Physical lines as (line number, byte offset, bytes with the line end)."""
+def raw_lines(stream: BinaryIO, *, pass_long: bool = False) -> Iterator[tuple[int, int, bytes]]:
+    """Physical lines as (line number, byte offset, bytes with the line end).
+
+    A line that is too long stops the reading; with `pass_long` it is passed over, and its bytes are empty.
+    """
     offset = 0
     for number in itertools.count(1):
         raw = stream.readline(LINE_LIMIT_BYTES + 1)
         if not raw:
             return
-        if len(raw) > LINE_LIMIT_BYTES:
-            limit = LINE_LIMIT_BYTES // 1_000_000
-            raise ReadProblem(Problem("long-line", f"this line is longer than {limit} MB; split the record", number))
+        num_bytes = len(raw)
+        if num_bytes > LINE_LIMIT_BYTES:
+            if not pass_long:
+                raise ReadProblem(_long_line(number))
+            num_bytes, raw = num_bytes + _to_line_end(stream, raw), b""
         yield number, offset, raw
-        offset += len(raw)
+        offset += num_bytes
+
+
+def _to_line_end(stream: BinaryIO, raw: bytes) -> int:
+    """Read to the end of the line that `raw` begins; gives how many bytes that were."""
+    num_bytes = 0
+    while raw and not raw.endswith(b"\n"):
+        raw = stream.readline(LINE_LIMIT_BYTES)
+        num_bytes += len(raw)
+    return num_bytes
+
+
+def _long_line(number: int) -> Problem:
+    limit = LINE_LIMIT_BYTES // 1_000_000
+    return Problem("long-line", f"this line is longer than {limit} MB; split the record", number)
 
 
 def decode(raw: bytes, offset: int, line: int) -> str:
@@ -75,8 +95,10 @@ def _wrong_encoding(raw: bytes, start: int, offset: int, line: int) -> Problem:
 
 def read_json_lines(stream: BinaryIO) -> Iterator[RawRecord | Problem]:
     """One record a line; blank lines are passed over, and a bad line does not hide the next."""
-    for number, offset, raw in raw_lines(stream):
+    for number, offset, raw in raw_lines(stream, pass_long=True):
         try:
+            if not raw:
+                raise ReadProblem(_long_line(number))
             text = decode(raw, offset, number)
             if text.strip():
                 yield RawRecord(number, parse_json(text, number))
@@ -190,11 +212,20 @@ def read_table(stream: BinaryIO, delimiter: str | None = None) -> Iterator[RawRe
             if not any(row):
                 continue
             if header is None:
-                header = row
+                header = _header(row, start)
             else:
                 yield _row(header, row, start)
     except csv.Error as error:
         raise ReadProblem(Problem("invalid-csv", f"cells that cannot be told apart: {error}", line)) from None
+
+
+def _header(row: list[str], line: int) -> list[str]:
+    """The names of the columns; of two with one name a record could hold only the last."""
+    counts = Counter(name.strip().lower() for name in row if name.strip())
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise ReadProblem(Problem("wrong-columns", f"two columns are called '{twice}'; rename or remove one", line))
+    return row
 
 
 def _row(header: list[str], row: list[str], line: int) -> RawRecord | Problem:

@@ -53,7 +53,8 @@ def project_name(run: Run) -> str:
     stem = re.sub(r"(\.(jsonl?|ndjson|csv|tsv|tab|parquet|pq|gz))+$", "", run.file, flags=re.IGNORECASE)
     name = run.options.project or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100]
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"'{name}' is no name for a project; give --project NAME: letters, digits, '.', '_' and '-'")
+        told = f"'{name}' is no name for a project" if name else f"'{run.file}' gives a project no name"
+        raise ConfigError(f"{told}; give --project NAME: letters, digits, '.', '_' and '-'")
     return name
 
 

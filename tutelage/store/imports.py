@@ -27,7 +27,7 @@ from tutelage.data.foreign import (
     IncomingPrompt,
     LeftOut,
 )
-from tutelage.data.foreign_open import FORMATS, Opened, open_foreign
+from tutelage.data.foreign_open import FORMATS, Opened, open_foreign, refuse_address
 from tutelage.errors import ConfigError, DataError, NotFoundError
 from tutelage.store import audit, people, schema
 from tutelage.store.database import Store
@@ -90,7 +90,7 @@ def import_file(
     options = options or ImportOptions()
     people.require(person, "reviewer")
     _check(options)
-    digest = _digest(path, name)
+    digest = _digest(path)
     opened = open_foreign(path, options.format, name)  # type: ignore[arg-type]  # checked above
     run = Run(person, options, opened.file.name, opened.format)
     if options.project:
@@ -126,15 +126,14 @@ def _check(options: ImportOptions) -> None:
         raise ConfigError(f"--{error.field}: {error.problem}") from error
 
 
-def _digest(path: str | Path, name: str) -> str:
-    from tutelage.data.foreign_open import refuse_address
-
+def _digest(path: str | Path) -> str:
+    """SHA-256 of the file; empty where it is none, or cannot be read, which is told better where it is opened."""
     refuse_address(str(path))
     try:
+        if not Path(path).is_file():  # a pipe or a device would be read for ever
+            return ""
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except IsADirectoryError:
-        return ""  # told better where it is opened
     except OSError:
         return ""
 

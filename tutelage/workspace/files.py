@@ -185,7 +185,7 @@ def _show_left_out(rows: Sequence[dict[str, Any]]) -> None:
     # Where a JSON file is one long line, the record says where it is.
     places = ("line", "record") if any((row["record"] or row["line"]) != row["line"] for row in rows) else ("line",)
     table = Table(*places, "field", "problem", title="Left out", title_justify="left")
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["line"] or 0, row["record"] or 0)):
         field = escape(clean_text(str(row["field"] or "")))
         problem = escape(clean_text(f"{row['problem']} [{row['code']}]"))
         table.add_row(*(str(row[name] or "") for name in places), field, problem)

@@ -44,7 +44,8 @@ export function fill(node, ...children) {
 export function setRendered(node, html) {
   node.classList.add("prose");
   node.innerHTML = html;
-  for (const wide of node.querySelectorAll("pre")) wide.tabIndex = 0; // it may scroll, and keys must reach it
+  for (const wide of node.querySelectorAll("pre, table")) /** @type {HTMLElement} */ (wide).tabIndex = 0; // it may scroll, and keys must reach it
+  for (const part of node.querySelectorAll("p, ul, ol, blockquote, table, h1, h2, h3, h4, h5, h6")) part.setAttribute("dir", "auto"); // as its own script is read
 }
 
 /** "3 min", "2 h", "4 days" since a time in milliseconds. @param {number} ms */
@@ -55,6 +56,23 @@ export function ago(ms) {
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
   const days = Math.floor(seconds / 86400);
   return days === 1 ? "yesterday" : `${days} days ago`;
+}
+
+/** Whether what data or a model is called by is the place of a file. @param {string} text */
+const isPlace = (text) => /^([/~.]|[A-Za-z]:[\\/])/.test(text) || /[\\/].*\.(jsonl?|csv|tsv|parquet|txt|gz)$/i.test(text);
+
+/** A file's name without where it stands; any other name as it is. @param {string} text */
+export const shortName = (text) => (isPlace(text) && text.replace(/[\\/]+$/, "").split(/[\\/]/).pop()) || text;
+
+/** The same to show: a file's name, which tells on demand where the file stands. @param {string} text @returns {HTMLElement} */
+export function named(text) {
+  if (shortName(text) === text) return el("span", { class: "wrap" }, text);
+  const button = el("button", { type: "button", class: "link wrap", title: text, "aria-expanded": "false", onclick: () => {
+    const isOpen = button.getAttribute("aria-expanded") === "true";
+    button.setAttribute("aria-expanded", String(!isOpen));
+    button.textContent = isOpen ? shortName(text) : text;
+  } }, shortName(text));
+  return button;
 }
 
 /** @param {number} value @param {number} [digits] */

@@ -199,6 +199,7 @@ async function submit() {
 /** A verdict or a correction that comes second, after another window's, is not thrown away. @param {Desk} mine @param {any} error */
 async function refused(mine, error) {
   if (error.status !== 409) return mine.refuse(error);
+  if (!correcting) held = null; // it is finished
   const label = await givenTo(mine.task.assignment_id);
   if (label && JSON.stringify(withoutTime(mine.entered)) !== JSON.stringify(withoutTime(enteredOf(label)))) {
     await openLabel(label, mine.entered, "You judged this one in another window meanwhile. Here is what you entered in this one: correct what you said, or leave it.");

@@ -1,19 +1,16 @@
 // @ts-check
-/** The projects one can judge in, what waits in each, and what one's labels became. For reviewers also what looking after
- * a project takes. */
+/** The projects one can judge in, what waits in each, and what one's labels became; reviewers make new ones. */
 
 import { get, path } from "./api.js";
 import { $, el, fill } from "./dom.js";
 import { initNewProject } from "./judge_new.js";
-import { care } from "./judge_care.js";
-import { left, todayMs } from "./judge_state.js";
+import { left, todayMs, whyNothing } from "./judge_state.js";
 
 const KINDS = { comparison: "Compare two answers", ranking: "Rank answers", thumbs: "Good or not", rating: "Rate an answer" };
 const place = $("#projects");
 const reviews = place.dataset.role !== "rater";
 
-/** @param {string} [opened] the project whose care is shown */
-export async function showProjects(opened = "") {
+export async function showProjects() {
   try {
     /** @type {any[]} */
     const all = [];
@@ -25,14 +22,14 @@ export async function showProjects(opened = "") {
     }
     const shown = all.filter((each) => reviews || each.state !== "closed" || each.num_given);
     shown.sort((one, other) => Number(other.num_waiting > 0) - Number(one.num_waiting > 0));
-    fill(place, shown.length ? shown.map((each) => card(each, opened === each.project)) : empty());
+    fill(place, shown.length ? shown.map(card) : empty());
   } catch (error) {
     fill(place, el("p", { class: "error" }, /** @type {Error} */ (error).message));
   }
 }
 
-/** @param {any} work @param {boolean} isOpened */
-function card(work, isOpened) {
+/** @param {any} work */
+function card(work) {
   const { project, kind, question, state } = work;
   const isWaiting = work.num_waiting > 0;
   const place = path`/judge/${project}`;
@@ -41,12 +38,20 @@ function card(work, isOpened) {
       el("div", { class: "about" },
         el("h2", { class: "wrap" }, project, " ", state === "open" ? null : el("span", { class: "badge warn" }, state)),
         el("p", { class: "dim small wrap" }, `${KINDS[/** @type {keyof typeof KINDS} */ (kind)]} · ${question}`),
-        el("p", { class: "small" }, isWaiting ? el("strong", {}, `${left(work)} waiting for you`) : "Nothing waits for you here now", work.num_given ? ` · ${work.num_since} today, ${work.num_given} in all` : "")),
+        el("p", { class: "small" }, isWaiting ? el("strong", {}, `${left(work)} waiting for you`) : nothing(work), work.num_given ? ` · ${work.num_since} today, ${work.num_given} in all` : "")),
       el("div", { class: "row" },
-        work.num_given ? el("a", { class: "button quiet", href: `${place}/mine`, "aria-label": `My labels in ${project}` }, "My labels") : null,
-        reviews ? el("a", { class: "button quiet", href: `${place}/decide`, "aria-label": `Decide in ${project}` }, "Progress and decisions") : null,
-        el("a", { class: isWaiting ? "button primary" : "button", href: place, "aria-label": `${work.num_given ? "Go on with" : "Begin"} ${project}` }, work.num_given ? "Go on" : "Begin"))),
-    reviews ? care(work, isOpened, () => showProjects(project)) : null);
+        work.num_given ? el("a", { class: isWaiting ? "button quiet" : "button", href: `${place}/mine`, "aria-label": `My labels in ${project}` }, "My labels") : null,
+        reviews ? el("a", { class: isWaiting ? "button quiet" : "button", href: `${place}/decide`, "aria-label": `Decide in ${project}` }, "Progress and decisions") : null,
+        reviews ? el("a", { class: `button${work.why_nothing === "empty" ? " primary" : isWaiting ? " quiet" : ""}`, href: `${place}/project`, "aria-label": `Look after ${project}` }, work.why_nothing === "empty" ? "Add answers" : "Look after it") : null,
+        isWaiting ? el("a", { class: "button primary", href: place, "aria-label": `${work.num_given ? "Go on with" : "Begin"} ${project}` }, work.num_given ? "Go on" : "Begin") : null,
+        work.why_nothing === "held" ? el("a", { class: "button quiet", href: place, "aria-label": `Wait for the next one in ${project}` }, "Wait for one") : null)));
+}
+
+/** @param {any} work */
+function nothing(work) {
+  if (work.state === "paused") return "It hands out nothing until somebody opens it again.";
+  if (work.state === "closed") return "It is finished.";
+  return `Nothing waits for you. ${whyNothing(work)}`;
 }
 
 function empty() {
@@ -76,6 +81,6 @@ function listed(names) {
   return names.flatMap((each, index) => [index ? (index === names.length - 1 ? " and " : ", ") : "", el("code", {}, each)]);
 }
 
-if (reviews) initNewProject(showProjects);
+if (reviews) initNewProject();
 void showProjects();
 showUses().catch(() => {}); // a line that may be missing

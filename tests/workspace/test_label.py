@@ -83,7 +83,7 @@ def test_one_key_is_a_verdict_and_the_digits_are_a_slider(store: Store):
     assert len(COMPARED) == 13
     assert "kept: A is much better" in shown
     assert "model-" not in shown
-    assert "Nothing is left for you in helpful now" in shown
+    assert "Nothing is left for you in helpful now: each item has the labels that are wanted." in shown
     assert "13 verdicts given" in shown
     assert {label.seconds for label in labels(store)} == {1.0}
 
@@ -215,8 +215,8 @@ def test_a_project_from_making_it_to_its_progress(cli: Command, tmp_path: Path):
     data.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     made = cli("project", "create", "helpful", "--kind", "comparison", "--overlap", "2", "--guideline", str(guide))
     assert (made.code, made.out.splitlines()[0]) == (0, "project helpful (comparison), 2 labels an item")
-    assert cli("project", "items", "helpful", "--data", str(data)).out.startswith("3 items added, 0 were there already")
-    assert cli("project", "items", "helpful", "--data", str(data)).out.startswith("0 items added, 3 were there already")
+    assert cli("project", "items", "helpful", "--data", str(data)).out.startswith("3 items added, 0 there already")
+    assert cli("project", "items", "helpful", "--data", str(data)).out.startswith("0 items added, 3 there already")
     assert "Prefer what is true." in cli("project", "guideline", "helpful").out
     guide.write_text("Prefer what is short.", encoding="utf-8")
     assert "version 2" in cli("project", "guideline", "helpful", str(guide)).out
@@ -243,7 +243,7 @@ def test_gold_items_come_from_a_file_or_from_the_project(cli: Command, tmp_path:
     make(store)
     data = tmp_path / "gold.jsonl"
     data.write_text(json.dumps({"prompt": "g?", "answers": ["a", "b"], "gold": {"winner": 0, "strength": 4}}))
-    assert cli("project", "gold", "helpful", "--data", str(data)).out.startswith("1 gold items added")
+    assert cli("project", "gold", "helpful", "--data", str(data)).out.startswith("1 gold item added")
     item = json.loads(cli("project", "items", "helpful", "--json").out)[0]["id"]
     said = cli("project", "gold", "helpful", "--item", item, "--verdict", '{"outcome": "tie"}')
     assert said.out == f"item {item} is a gold item\n"
@@ -307,3 +307,8 @@ def test_two_people_label_at_two_terminals_at_once(store: Store):
         thread.join(timeout=120)
     assert problems == []
     assert len(labels(store)) == 12
+
+
+def test_why_nothing_is_left_is_said(store: Store):
+    project = make(store, num_items=0)
+    assert "it has no items yet; `tutelage project items helpful --data FILE`" in " ".join(work(store, project).split())

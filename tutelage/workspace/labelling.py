@@ -22,6 +22,7 @@ from tutelage.evaluate.markdown import clean_text
 from tutelage.feedback import projects, queue, submit
 from tutelage.feedback.projects import Project
 from tutelage.feedback.queue import Task
+from tutelage.feedback.work import work_of
 from tutelage.store.database import Store
 from tutelage.store.labels import STRENGTHS
 from tutelage.store.people import Person
@@ -59,6 +60,15 @@ OTHER_HELP = (
 )
 
 
+WHY_NOTHING = {
+    "empty": "it has no items yet; `tutelage project items {0} --data FILE` or `project sample {0}` adds some.",
+    "done": "each item has the labels that are wanted.",
+    "held": "others are at work on what is left; look again later.",
+    "yours": "you have judged or skipped what is left.",
+    "written": "what is left has words of your own in it.",
+}
+
+
 class Stop(Exception):
     """The person is done for now."""
 
@@ -83,7 +93,7 @@ class Desk:
         try:
             while (task := self._run(self._next)) is not None:
                 self._ask(task)
-            self.console.print(f"\n{self._nothing_left()}")
+            self.console.print(f"\n{self._run(self._nothing_left)}")
         except (Stop, EOFError, KeyboardInterrupt):
             self.console.print("\nStopped; the same command goes on from here.")
         self.console.print(f"{self.num_said} verdict{'s' * (self.num_said != 1)} given, all of them in the record.")
@@ -96,10 +106,12 @@ class Desk:
         self.project = projects.get(connection, self.project.id)
         return queue.next_item(connection, self.person, self.project)
 
-    def _nothing_left(self) -> str:
+    def _nothing_left(self, connection: Connection) -> str:
+        name = escape(self.project.name)
         if self.project.state != "open":
-            return f"Project {escape(self.project.name)} is {self.project.state}."
-        return f"Nothing is left for you in {escape(self.project.name)} now: each item is done, taken, or was yours."
+            return f"Project {name} is {self.project.state}."
+        why = WHY_NOTHING.get(work_of(connection, self.person, self.project).why_nothing, "look again later.")
+        return f"Nothing is left for you in {name} now: {why.format(name)}"
 
     # --- one task ---------------------------------------------------------------------------------------------------
 

@@ -241,6 +241,19 @@ def test_an_interrupted_import_keeps_whole_batches_and_goes_on(any_store: Store,
     assert size(any_store, schema.pairs) == size(any_store, schema.pair_revisions) == 1200
 
 
+def test_what_was_kept_is_told_when_ctrl_c_comes_before_it_was_counted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    told: list[ImportReport] = []
+    monkeypatch.setattr("tutelage.store.imports._Job._took", stop)
+    with pytest.raises(KeyboardInterrupt):
+        import_file(store, BO, write(tmp_path, [PAIR]), on_progress=told.append)
+    assert (told[-1].num_read, told[-1].num_added, size(store, schema.pairs)) == (1, 1, 1)
+
+
 def test_a_batch_that_fails_halfway_leaves_nothing_of_itself(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,3 +370,15 @@ def test_only_reviewers_import_and_options_must_make_sense(store: Store, tmp_pat
         with pytest.raises(ConfigError, match=why):
             import_file(store, BO, file, options)
     assert rows(store, schema.pairs) == []
+
+
+def test_a_large_import_has_the_database_look_at_its_tables_anew(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(Store, "refresh_statistics", lambda self, num_added: counted.append(num_added))
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"prompt": "Why?", "completion": "So."}\n')
+    for dry_run in (True, False):
+        import_file(store, BO, file, ImportOptions(dry_run=dry_run))
+    assert counted == [1]

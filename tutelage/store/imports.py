@@ -104,6 +104,8 @@ def import_file(
             job.whole(connection, opened)
     else:
         job.in_batches(store, opened)
+    if not options.dry_run:
+        store.refresh_statistics(job.report.num_added)
     return job.report
 
 
@@ -149,6 +151,7 @@ class _Job:
     def in_batches(self, store: Store, opened: Opened) -> None:
         """Each batch in a transaction of its own; what was done is noted even where the import is interrupted."""
         is_whole = False
+        self._tell()
         try:
             for batch in self._batches(opened):
                 with store.write() as connection:
@@ -159,7 +162,8 @@ class _Job:
         finally:
             if self.is_noted:
                 with store.write() as connection:
-                    self._close(connection, is_whole=is_whole)
+                    if self._recount(connection):
+                        self._close(connection, is_whole=is_whole)
 
     def whole(self, connection: Connection, opened: Opened) -> None:
         """All or nothing: the first bad record undoes the rest."""
@@ -213,8 +217,23 @@ class _Job:
         self.report.num_read += len(batch)
         for kind, outcome in outcomes:
             self.report.take(kind, outcome)
+        self._tell()
+
+    def _tell(self) -> None:
         if self.on_progress:
             self.on_progress(self.report)
+
+    def _recount(self, connection: Connection) -> bool:
+        """Take the counts from the record, for Ctrl-C may come before a batch that is kept is counted here.
+
+        False where no batch was kept.
+        """
+        table = schema.imports
+        columns = (table.c.num_read, table.c.num_added, table.c.num_already, table.c.num_left_out)
+        row = connection.execute(select(*columns).where(table.c.id == self.run.import_id)).first()
+        for name, number in row._mapping.items() if row is not None else ():
+            setattr(self.report, name, number)
+        return row is not None
 
     def _note(self, connection: Connection, batch: Sequence[Incoming], outcomes: Sequence[tuple[str, Outcome]]) -> None:
         """The counts as they are with this batch, in its own transaction."""

@@ -193,6 +193,35 @@ def test_a_fork_takes_no_connection_of_its_parent(any_store: Store) -> None:
     assert num_settings(any_store) == before + 2
 
 
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+def test_the_database_looks_at_its_tables_anew_where_many_rows_came(any_store: Store) -> None:
+    def expected(connection: Connection) -> int:
+        """Rows of settings that a plan expects."""
+        if any_store.is_sqlite:
+            found = connection.execute(text("SELECT name FROM sqlite_master WHERE name = 'sqlite_stat1'")).first()
+            told = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'settings'"
+            return int(connection.execute(text(told)).scalar_one().split()[0]) if found else -1
+        return int(connection.execute(text("SELECT reltuples FROM pg_class WHERE relname = 'settings'")).scalar_one())
+
+    with any_store.write() as connection:
+        rows = [{"name": f"{number}", "value": 1} for number in range(database.MANY_ROWS)]
+        connection.execute(insert(schema.settings), rows)
+    any_store.refresh_statistics(database.MANY_ROWS - 1)
+    with any_store.read() as connection:
+        assert expected(connection) < database.MANY_ROWS / 2
+    any_store.refresh_statistics(database.MANY_ROWS)
+    with any_store.read() as connection:
+        assert expected(connection) > database.MANY_ROWS / 2  # roughly: SQLite looks at some rows only
+
+
+def test_statistics_that_cannot_be_taken_are_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+    with store.write():
+        store.refresh_statistics(database.MANY_ROWS)
+
+
 # --- what cannot be opened --------------------------------------------------------------------------------------------
 
 

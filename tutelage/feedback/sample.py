@@ -132,6 +132,7 @@ def sample_items(
     shares = {model: len(range(place, num_answers, len(models))) for place, model in enumerate(models)}
     job = _Job(store, person, project, workspace, sampling, shares, batch_size, tell, waiting)
     _sample(job)
+    store.refresh_statistics(job.done)
     return Sampled(len(different), len(there), job.done, job.num_items, job.num_equal, len(job.unreadable))
 
 

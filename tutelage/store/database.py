@@ -16,7 +16,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -47,6 +47,8 @@ BUSY_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 10
 WAITS_SECONDS = (0.01, 0.03, 0.1, 0.3)
 """Before each new attempt of `Store.run`, more or less."""
+MANY_ROWS = 1_000
+"""So many new rows change what a quick way to read them is."""
 
 _MODE = "tutelage_mode"
 Mode = Literal["read", "write", "rebuild"]
@@ -103,6 +105,18 @@ class Store:
             time.sleep(seconds * random.uniform(0.5, 1.5))
         with self.write() as connection:
             return work(connection)
+
+    def refresh_statistics(self, num_added: int) -> None:
+        """Have the database look at its tables anew where many rows came, so that its plans fit their new size.
+
+        PostgreSQL does so by itself after a minute or so, SQLite never. Where it cannot, plans stay as they were.
+        """
+        if num_added < MANY_ROWS:
+            return
+        with suppress(DBAPIError, UnavailableError), self.write() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("PRAGMA analysis_limit=1000")
+            connection.exec_driver_sql("ANALYZE")
 
     def close(self) -> None:
         """Close every connection."""

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from api_clients import As
 from fastapi import FastAPI
 from made_runs import append, make_model, make_run, step
 from record import ADA, BO
+from sqlalchemy import select
 from training_process import start_light
 
 from tutelage.api import run_events
@@ -25,7 +27,9 @@ from tutelage.feedback import items, projects
 from tutelage.feedback.items import NewAnswer, NewItem
 from tutelage.runs import launch, look, tail
 from tutelage.runs.files import RunFiles
+from tutelage.store import schema, sessions
 from tutelage.store.database import Store
+from tutelage.store.people import add_person
 from tutelage.train.run_folder import RunFolder
 from tutelage.types import Message
 
@@ -252,28 +256,69 @@ def test_a_stream_of_nothing_is_not_found_and_a_bad_number_refused(acting: As, s
     assert acting(BO).get("/api/runs/one/events", headers={"Last-Event-ID": "x"}).status_code == 422
 
 
-def test_two_hundred_streams_leave_labelling_quick(store: Store, served: str, tokens: dict[str, str]) -> None:
-    folder = make_run(store.workspace, "one", steps=3)
-    with store.write() as connection:
-        project = projects.create(connection, BO, "helpful", "comparison")
-        new = [NewItem((Message("user", f"{n}?"),), [NewAnswer("a"), NewAnswer("b")]) for n in range(60)]
-        items.add_items(connection, BO, project, new)
+NUM_STREAMS, NUM_RATERS, NUM_EACH = 200, 50, 2
+SPREAD_SECONDS = 4
+"""In which all of them judge theirs: some 25 verdicts a second, five times as many as fifty people who read give."""
 
-    async def work() -> None:
-        limits = httpx.Limits(max_connections=300)
+
+def test_two_hundred_streams_are_open_while_fifty_people_label(
+    store: Store, served: str, tokens: dict[str, str]
+) -> None:
+    folder = make_run(store.workspace, "one", steps=3)
+    raters = _fifty_raters(store)
+
+    async def work() -> list[tuple[str, float]]:
+        limits = httpx.Limits(max_connections=NUM_STREAMS + NUM_RATERS)
         async with _asking(tokens, served, limits=limits) as client, asyncio.TaskGroup() as group:
             opened = asyncio.Semaphore(0)
-            heard = [group.create_task(_listen(client, opened)) for _ in range(200)]
+            heard = [group.create_task(_listen(client, opened)) for _ in range(NUM_STREAMS)]
             for _ in heard:
                 await asyncio.wait_for(opened.acquire(), 120)
-            threads = threading.active_count()
-            assert threads < 120  # a thread a stream would be 200 more
-            spent = [await _timed(client) for _ in range(25)]
-            assert sorted(spent)[len(spent) // 2] < 0.25, spent
+            assert threading.active_count() < 120  # a thread a stream would be 200 more
+            labelling = [group.create_task(_label(client, token, place)) for place, token in enumerate(raters)]
+            said = [each for task in labelling for each in await asyncio.wait_for(task, 120)]
+            assert not any(task.done() for task in heard)  # every stream was open all the while
             append(folder / "metrics.jsonl", [step(4)])
-            assert [await asyncio.wait_for(task, 60) for task in heard] == [[4]] * 200
+            assert [await asyncio.wait_for(task, 60) for task in heard] == [[4]] * NUM_STREAMS
+            return said
 
-    asyncio.run(work())
+    said = asyncio.run(work())
+    spent = sorted(seconds for _, seconds in said)
+    assert spent[len(spent) // 2] < 1, spent  # on two quiet cores, clients and server in one process: 0.02
+    acknowledged = [label_id for label_id, _ in said]
+    with store.read() as connection:
+        kept = connection.execute(select(schema.labels.c.id, schema.labels.c.item_id)).all()
+    assert sorted(acknowledged) == sorted(row.id for row in kept)
+    assert len(set(acknowledged)) == NUM_RATERS * NUM_EACH
+    assert max(Counter(row.item_id for row in kept).values()) == 1  # no item was given to two
+
+
+def _fifty_raters(store: Store) -> list[str]:
+    """A token of each, and just so many items that nobody may be given another's."""
+    with store.write() as connection:
+        project = projects.create(connection, BO, "helpful", "comparison")
+        new = [
+            NewItem((Message("user", f"{n}?"),), [NewAnswer("a"), NewAnswer("b")]) for n in range(NUM_RATERS * NUM_EACH)
+        ]
+        items.add_items(connection, BO, project, new)
+        people = [add_person(connection, f"r{number}", "rater") for number in range(NUM_RATERS)]
+        return [sessions.add_token(connection, each, "test")[1] for each in people]
+
+
+async def _label(client: httpx.AsyncClient, token: str, place: int) -> list[tuple[str, float]]:
+    """The label that was acknowledged and how long the item took to come, of each that one person judges."""
+    headers, said = {"Authorization": f"Bearer {token}"}, []
+    await asyncio.sleep(SPREAD_SECONDS * place / NUM_RATERS)
+    for number in range(NUM_EACH):
+        begun = time.perf_counter()
+        task = (await client.post("/api/projects/helpful/next", json={}, headers=headers)).json()["task"]
+        seconds = time.perf_counter() - begun
+        await asyncio.sleep(0.2)
+        body = {"request_key": f"{place}.{number}", "verdict": {"winner": 0, "strength": 2}}
+        answer = await client.post(f"/api/tasks/{task['assignment_id']}/submit", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        said.append((answer.json()["label_id"], seconds))
+    return said
 
 
 async def _listen(client: httpx.AsyncClient, opened: asyncio.Semaphore) -> list[int]:
@@ -285,10 +330,3 @@ async def _listen(client: httpx.AsyncClient, opened: asyncio.Semaphore) -> list[
             if event == "points":
                 return [each["step"] for each in data]
     raise AssertionError("the stream ended")
-
-
-async def _timed(client: httpx.AsyncClient) -> float:
-    begun = time.perf_counter()
-    answer = await client.post("/api/projects/helpful/next", json={})
-    assert answer.status_code == 200, answer.text
-    return time.perf_counter() - begun

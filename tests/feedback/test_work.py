@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from labelling import MINUTE, START, given, make, say
+from labelling import MINUTE, START, given, item, make, say
 from record import ADA, BO, CY, DEE
 
 from tutelage.errors import NotAllowedError
-from tutelage.feedback import disagreements, own, work
+from tutelage.feedback import disagreements, items, own, projects, work
+from tutelage.feedback.projects import Project
 from tutelage.feedback.verdicts import as_said
 from tutelage.store import datasets, lineage
 from tutelage.store.database import Store
+from tutelage.store.people import Person
 
 
 def test_an_item_waits_for_those_who_may_have_it_now(any_store: Store) -> None:
@@ -30,6 +32,30 @@ def test_an_item_waits_for_those_who_may_have_it_now(any_store: Store) -> None:
         (listed,) = work.work_in_all(connection, CY)
     assert since == [1, 0]
     assert (listed.project, listed.num_waiting, listed.num_given) == ("helpful", 2, 1)
+
+
+def test_it_is_said_why_nothing_waits(any_store: Store) -> None:
+    def why(project: Project, person: Person = CY, at: int = START) -> str:
+        with any_store.read() as connection:
+            return work.work_of(connection, person, project, now_ms=at).why_nothing
+
+    with any_store.write() as connection:
+        empty = projects.create(connection, BO, "empty", "comparison")
+        written = projects.create(connection, BO, "written", "comparison")
+        items.add_items(connection, BO, written, [item(1, author_id=CY.id)])
+    assert (why(empty), why(written), why(written, DEE)) == ("empty", "written", "")
+    project = make(any_store, 1, overlap=2)
+    task = given(any_store, CY, project)
+    say(any_store, CY, task)
+    assert (why(project), why(project, DEE)) == ("yours", "")  # one label of two
+    task = given(any_store, DEE, project)
+    assert (why(project, BO), why(project, BO, START + 60 * MINUTE)) == ("held", "")
+    say(any_store, DEE, task)
+    assert {why(project, each) for each in (BO, CY, DEE)} == {"done"}
+    with any_store.write() as connection:
+        projects.set_state(connection, BO, empty, "paused")
+    with any_store.read() as connection:
+        assert work.work_of(connection, CY, projects.get(connection, "empty")).why_nothing == ""
 
 
 def test_more_than_a_thousand_are_not_counted(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,6 +259,9 @@ def test_guidelines_and_state(open_page: OpenPage, project: Project, store: Stor
     page = open_page(ADA, "/judge/helpful/project")
     page.get_by_text("there are none yet").click()
     page.get_by_label("What good means here").fill("Be kind.")
+    page.reload()  # nothing that was typed is lost
+    page.get_by_text("there are none yet").click()
+    expect(page.get_by_label("What good means here")).to_have_value("Be kind.")
     page.get_by_role("button", name="Save as a new version").click()
     expect(page.locator("#care")).to_contain_text("version 1")
     page.get_by_role("button", name="Pause").click()

@@ -223,7 +223,7 @@ def _check_models(workspace: Path, job: Job) -> None:
 def _room(workspace: Path, project: Project) -> Iterator[None]:
     """Nobody else starts one meanwhile, and there is room for another."""
     with only_starter(workspace / "jobs" / "starting.lock", "another job is just being started; try again"):
-        living = [lock.parent for lock in (workspace / "jobs").glob("*/*/lock") if is_locked(lock)]
+        living = [lock.parent for lock in (workspace / "jobs").glob("*/*/lock") if _is_working(lock)]
         if any(folder.parent.name == project.id for folder in living):
             raise ConflictError(
                 f"answers for '{project.name}' are being sampled or chosen already; wait until that ends, or stop it"
@@ -233,6 +233,11 @@ def _room(workspace: Path, project: Project) -> Iterator[None]:
                 f"{len(living)} such jobs run in other projects, which is all at once; wait until one ends"
             )
         yield
+
+
+def _is_working(lock: Path) -> bool:
+    """Whether a process is at it; one that has written its result is only still clearing up."""
+    return is_locked(lock) and "result" not in read_json(lock.with_name("progress.json"))
 
 
 def _forget_old(workspace: Path, project: Project) -> None:

@@ -70,13 +70,13 @@ class Chosen:
 def sources(connection: Connection, workspace: Path) -> list[Source]:
     """What may be chosen, with the number of prompts; empty ones are left out."""
     counted = [
-        Source(COMPARE, "prompts for comparing answers, which come with Tutelage", len(_shipped(COMPARE))),
-        Source(RECORD, "every prompt in the record", _count(connection, select(schema.prompts.c.id).where(_mine()))),
+        Source(COMPARE, "they come with Tutelage", len(_shipped(COMPARE))),
+        Source(RECORD, "all prompts of this workspace", _count(connection, select(schema.prompts.c.id).where(_mine()))),
         Source(PAIRS, "questions of accepted pairs", _count(connection, _pairs())),
     ]
     for project in projects.everything(connection):
         number = _count(connection, _of_project(project))
-        counted.append(Source(PROJECT + project.name, f"prompts of the project {project.name}", number))
+        counted.append(Source(PROJECT + project.name, "prompts of that project", number))
     files = [Source(name, "a file in prompts/", None) for name in prompt_files(workspace)]
     return [each for each in counted if each.num_prompts] + files
 

@@ -92,9 +92,10 @@ def sample(
             int(max_new_tokens or known.get("max_new_tokens", 256)),
             float(known.get("temperature", 1.0) if temperature is None else temperature), top_p, seed=seed,
         )  # fmt: skip
-        teller = Teller(stack, batch_size, progress)
+        models = model or project.models
+        teller = Teller(stack, batch_size, len(models), progress)
         found = sample_items(
-            store, person, project, asked, model or project.models, sampling,
+            store, person, project, asked, models, sampling,
             num_answers=num_answers or USUAL_ANSWERS[project.kind], workspace=workspace, batch_size=batch_size,
             again=again, tell=teller.tell,
         )  # fmt: skip
@@ -124,8 +125,8 @@ def _terminated_is_interrupted() -> Iterator[None]:
 class Teller:
     """Says how far sampling is: on the terminal, and in a file where one is wanted."""
 
-    def __init__(self, stack: ExitStack, batch_size: int, file: Path | None) -> None:
-        self.stack, self.batch_size, self.file = stack, batch_size, file
+    def __init__(self, stack: ExitStack, batch_size: int, num_models: int, file: Path | None) -> None:
+        self.stack, self.batch_size, self.num_models, self.file = stack, batch_size, max(1, num_models), file
         self.advance: Any = None
         self.begun = self.said = float("-inf")
         self.shown = 0
@@ -136,7 +137,7 @@ class Teller:
         now = time.monotonic()
         if self.advance is None:
             self.begun = now
-            at_once = min(self.batch_size, far.total)
+            at_once = self._at_once(far)
             self.advance = self.stack.enter_context(counting("sampling answers", far.total, at_once=at_once))
         if far.done > self.shown:
             self.advance(far.done - self.shown)
@@ -145,9 +146,13 @@ class Teller:
             self.said = now
             self._write({**far._asdict(), "seconds_left": self._left(far, now - self.begun)})
 
+    def _at_once(self, far: Progress) -> int:
+        """How many answers grow side by side: one model's at a time."""
+        return min(self.batch_size, -(-far.total // self.num_models))
+
     def _left(self, far: Progress, seconds: float) -> float | None:
         """What is left at the speed so far; None while that says nothing (`tutelage.train.progress.time_left`)."""
-        if far.done < min(self.batch_size, far.total) or not far.done:
+        if far.done < self._at_once(far) or not far.done:
             return None
         return round(seconds / far.done * (far.total - far.done), 1)
 

@@ -3,6 +3,7 @@
 
 import { path, post, put, request } from "./api.js";
 import { el } from "./dom.js";
+import { mine } from "./me.js";
 import { counted } from "./project_words.js";
 import { toast } from "./shell.js";
 
@@ -42,7 +43,9 @@ export function itemsFile(project, changed) {
 /** @param {string} project @param {any} newest */
 export function guidelines(project, newest) {
   const text = el("textarea", { rows: "8" });
-  text.value = newest?.text ?? "";
+  const store = mine(`guideline.${project}.${newest?.version ?? 0}`);
+  text.value = localStorage.getItem(store) ?? newest?.text ?? "";
+  text.addEventListener("input", () => localStorage.setItem(store, text.value));
   const note = el("input", { maxlength: "500", autocomplete: "off" });
   const error = el("p", { class: "error", role: "alert", hidden: true });
   const save = el("button", { type: "button", class: "button" }, "Save as a new version");
@@ -51,6 +54,7 @@ export function guidelines(project, newest) {
     error.hidden = true;
     try {
       const made = await post(path`/api/projects/${project}/guidelines`, { text: text.value, note: note.value });
+      localStorage.removeItem(store);
       toast(`Version ${made.version} holds from the next task on`, "good");
       title.textContent = words(made);
       note.value = "";

@@ -46,7 +46,7 @@ export class ChooseForm {
         el("legend", {}, "By what"),
         el("div", { class: "rules" }, rules.map(([rule, words]) => el("label", { class: "choice" },
           el("input", { type: "radio", name: "rule", value: rule, checked: rule === "random" }),
-          el("span", {}, el("strong", {}, words.title), " ", el("small", { class: "dim" }, `(${rule})`), el("small", { class: "dim" }, words.text)))))),
+          el("span", {}, el("strong", {}, words.title), " ", el("span", { class: "small dim" }, `(${rule})`), el("small", { class: "dim" }, words.text)))))),
       el("p", { class: "error", "data-error": "rule", hidden: true }),
       el("div", { class: "fields" },
         el("label", { class: "field" }, el("span", {}, "How many"), el("input", { name: "number", id: "choose-number", type: "number", min: "1", max: "100000", inputmode: "numeric" })),

@@ -135,7 +135,7 @@ export class SampleForm {
     const of = this.kind === "comparison" ? "two" : "several";
     const words = models.length > 1
       ? "People see their answers side by side without the names, and so find out which model is better."
-      : `With one model people judge ${of} answers of its own against each other; that is what teaches it most.`;
+      : `With one model people judge ${of} answers of its own against each other; that is what usually teaches it most.`;
     $("#models-help").textContent = this.kind === "thumbs" || this.kind === "rating" ? "People judge each answer alone, without the name of its model." : words;
     $("#how-many").textContent = this.howMany(entered);
     this.showNewer();

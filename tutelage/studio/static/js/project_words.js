@@ -14,7 +14,7 @@ export const STATES = {
 
 /** Rules by which items can be chosen, with what is known of them. @type {Record<string, {title: string, text: string}>} */
 export const RULES = {
-  random: { title: "By chance", text: "Needs no model, and what is judged then speaks for all of them. Right for the first two hundred verdicts, and never wrong." },
+  random: { title: "By chance", text: "Needs no model, and what is judged then speaks for all of them. Right for the first two hundred verdicts, and safe at any time." },
   "d-optimal": { title: "What teaches most", text: "Items whose verdict would tell a reward model most. Helps where that model already guesses people clearly better than chance; where it does not, it gains nothing." },
   gap: { title: "The largest difference", text: "Items whose answers may differ most in worth. Others found it good for training a model on the pairs directly; for a reward model it was worse than chance when we measured." },
   uncertainty: { title: "The least sure", text: "Items whose verdict a reward model is least sure of. Here to compare with: published results put it below chance." },

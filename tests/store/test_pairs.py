@@ -10,7 +10,7 @@ from record import ADA, BO, CY, DEE
 from sqlalchemy import Connection, insert, text, update
 
 from tutelage.errors import ConflictError, DataError, NotAllowedError, NotFoundError, TutelageError
-from tutelage.store import pairs, schema
+from tutelage.store import pair_views, pairs, schema
 from tutelage.store.database import Store
 from tutelage.store.pair_rules import MAX_CHARACTERS, MAX_TURNS
 from tutelage.store.pair_views import listing_query
@@ -378,3 +378,33 @@ def test_every_page_is_answered_by_an_index(store: Store) -> None:
                 assert "tag" not in wanted or any("ix_pair_tags_tag_pair_id" in line for line in looked_at), plan
                 both_ways = person is CY and wanted.keys() <= {"tag", "text"}  # a union of two pages is put in order
                 assert both_ways or not any("TEMP B-TREE" in line for line in plan), plan
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_a_search_through_very_many_pairs_goes_part_by_part(
+    any_store: Store, oldest_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair_views, "MOST_SEARCHED", 10)
+    with any_store.write() as connection:
+        for number in range(60):
+            person = (CY, DEE)[number % 2]
+            new = pairs.NewPair(talk(f"zebra {number}" if number in (3, 4, 40, 41) else f"horse {number}"), tags=["t"])
+            [pair_id] = pairs.add_pairs(connection, BO, [new], state=("accepted", "submitted")[number % 3 == 0])
+            own = schema.pairs.c.id == pair_id
+            connection.execute(schema.pairs.update().where(own).values(author_id=person.id))
+    with any_store.read() as connection:
+        for person in (BO, CY):
+            for asked in ({}, {"state": "accepted"}, {"tag": "t"}, {"author": "cy"}):
+                wanted = dict.fromkeys(("state", "tag", "author")) | asked
+                everything = pairs.listing(connection, person, limit=100, oldest_first=oldest_first, **asked)
+                hits = [each.id for each in everything if "zebra" in each.messages[0].content]
+                found, after, num_pages = list[str](), None, 0
+                while after is not None or not num_pages:
+                    part, after = pairs.page(
+                        connection, person, text="ZEBRA", after=after, limit=3, oldest_first=oldest_first, **wanted
+                    )  # fmt: skip
+                    found, num_pages = found + [each.id for each in part], num_pages + 1
+                assert found == hits
+                assert num_pages >= len(everything) // 20  # of a rater's two ways the nearer one
+                listed = pairs.listing(connection, person, text="zebra", limit=3, oldest_first=oldest_first, **asked)
+                assert [each.id for each in listed] == hits[:3]

@@ -12,7 +12,7 @@ from pairs_written import GIRAFFE, HOSTILE, answer, is_saved, only_pair, questio
 from playwright.sync_api import Route, expect
 from record import ADA, BO, CY, DEE
 
-from tutelage.store import pairs, writing_guide
+from tutelage.store import pair_views, pairs, writing_guide
 from tutelage.store.database import Store
 
 
@@ -255,6 +255,20 @@ def test_a_long_list_goes_on_by_key(open_page: OpenPage, store: Store) -> None:
     page.get_by_role("button", name="Show more").click()
     expect(page.locator(".pair")).to_have_count(25)
     expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_a_search_goes_on_where_its_first_part_found_nothing(
+    open_page: OpenPage, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair_views, "MOST_SEARCHED", 10)
+    with store.write() as connection:
+        for number in range(25):
+            pairs.draft(connection, CY, turns("Where is the zebra?" if number == 0 else f"Question {number}?"))
+    page = open_page(CY, "/write?text=zebra")
+    expect(page.locator(".pair")).to_have_count(1)
+    expect(page.locator(".pair")).to_contain_text("zebra")
+    page = open_page(CY, "/write?text=unicorn")
+    expect(page.get_by_text("Nothing fits")).to_be_visible()
 
 
 def test_the_guideline_is_beside_and_reviewers_change_it(open_page: OpenPage, store: Store) -> None:

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
 from tutelage.api.caller import Rater, Record, Reviewer
-from tutelage.api.paging import page_of
 from tutelage.api.wire import After, Asked, IdempotencyKey, IdPath, Limit, Page, Search, messages_of
 from tutelage.api.wire_pairs import (
     Accept,
@@ -55,13 +54,16 @@ def list_pairs(
     limit: Limit = 50,
     oldest_first: bool = False,
 ) -> Page[Pair]:
-    """Pairs, the newest first. `author` is a name; `text` is looked for in the words of a pair."""
+    """Pairs, the newest first. `author` is a name; `text` is looked for in the words of a pair.
+
+    A page of a search may be short or empty though there are more behind its `next`: it looks through 40,000 pairs.
+    """
     with store.read() as connection:
-        found = pairs.listing(
+        found, behind = pairs.page(
             connection, person, state=state, tag=tag, author=author, text=text, after=after or None,
             limit=min(limit, 500), oldest_first=oldest_first,
         )  # fmt: skip
-        return page_of(found, min(limit, 500))
+        return Page(records=found, next=behind)
 
 
 @router.post("", status_code=201)

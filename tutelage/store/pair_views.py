@@ -26,6 +26,8 @@ from tutelage.types import Message
 State = Literal["draft", "submitted", "returned", "accepted", "rejected"]
 STATES: tuple[State, ...] = ("draft", "submitted", "returned", "accepted", "rejected")
 MAX_PAGE = 500
+MOST_SEARCHED = 40_000
+"""Pairs whose words one page looks through. PostgreSQL as it comes and SQLite share no index of parts of words."""
 ID_LENGTH = 32
 
 
@@ -144,13 +146,64 @@ def listing(
     `author` is a name. `text` is looked for in the beginning of the newest revision, whatever the case. Raises
     `DataError` for a limit that is no page, `NotFoundError` for an author whom nobody knows.
     """
+    found: list[Pair] = []
+    while True:
+        more, after = page(
+            connection, person, state=state, tag=tag, author=author, text=text, after=after, limit=limit - len(found),
+            oldest_first=oldest_first,
+        )  # fmt: skip
+        found += more
+        if len(found) == limit or after is None:
+            return found
+
+
+def page(
+    connection: Connection,
+    person: Person,
+    *,
+    state: State | None,
+    tag: str | None,
+    author: str | None,
+    text: str | None,
+    after: str | None,
+    limit: int,
+    oldest_first: bool,
+) -> tuple[list[Pair], str | None]:
+    """What `listing` gives, and the id behind which there may be more; None at the end.
+
+    A search ends its page after `MOST_SEARCHED` pairs, however few of them hold the text: there may be more behind.
+    """
     if not 1 <= limit <= MAX_PAGE:
         raise DataError(f"{limit} is no length of a page; give 1 to {MAX_PAGE}", field="limit")
-    query = listing_query(
-        person, state=state, tag=tag, author_id=person_named(connection, author).id if author else None, text=text,
-        after=after, limit=limit, oldest_first=oldest_first,
-    )  # fmt: skip
-    return _pairs(connection, [row.id for row in connection.execute(query)])
+    author_id = person_named(connection, author).id if author else None
+    asked: dict[str, Any] = {"state": state, "tag": tag, "author_id": author_id, "after": after}
+    asked["oldest_first"] = oldest_first
+    until = _searched_to(connection, person, **asked) if text else None
+    query = listing_query(person, **asked, text=text, limit=limit, until=until)
+    ids = [row.id for row in connection.execute(query)]
+    return _pairs(connection, ids), ids[-1] if len(ids) == limit else until
+
+
+def _searched_to(
+    connection: Connection, person: Person, *, state: str | None, tag: str | None, author_id: str | None,
+    after: str | None, oldest_first: bool,
+) -> str | None:  # fmt: skip
+    """The id of the last pair that one search looks at; None where that is all of them. Asked of indexes alone."""
+    pairs, tags = schema.pairs, schema.pair_tags
+    if tag is not None:
+        ways = [(tags.c.pair_id, [tags.c.tag == tag])]
+    elif author_id:
+        ways = [(pairs.c.id, [pairs.c.author_id == author_id])]
+    else:
+        ways = [(pairs.c.id, allowed) for allowed in _ways(person, state, None, by_index=True)]
+    found: list[str] = []
+    for key, conditions in ways:
+        query = select(key).where(*conditions)
+        if after is not None:
+            query = query.where(key > after if oldest_first else key < after)
+        query = query.order_by(key if oldest_first else key.desc()).offset(MOST_SEARCHED - 1).limit(1)
+        found += connection.execute(query).scalars()
+    return (min(found) if oldest_first else max(found)) if found else None
 
 
 def listing_query(
@@ -163,8 +216,12 @@ def listing_query(
     after: str | None,
     limit: int,
     oldest_first: bool,
+    until: str | None = None,
 ) -> Select[tuple[str]]:
-    """The ids of a page. Each way to be allowed to read a pair is a query of its own, which an index answers."""
+    """The ids of a page, none of them beyond `until`.
+
+    Each way to be allowed to read a pair is a query of its own, which an index answers.
+    """
     pairs, tags = schema.pairs, schema.pair_tags
     key = pairs.c.id if tag is None else tags.c.pair_id
     ways = []
@@ -176,6 +233,8 @@ def listing_query(
             query = query.where(pairs.c.search.contains(normalise(text), autoescape=True))
         if after is not None:
             query = query.where(key > after if oldest_first else key < after)
+        if until is not None:
+            query = query.where(key <= until if oldest_first else key >= until)
         ways.append(query.order_by(key if oldest_first else key.desc()).limit(limit))
     if len(ways) == 1:
         return ways[0]

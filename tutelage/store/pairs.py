@@ -52,6 +52,7 @@ from tutelage.store.pair_views import (
     known_tags,
     listing,
     newest_messages,
+    page,
     visible,
 )
 from tutelage.store.people import Person, require
@@ -61,8 +62,8 @@ from tutelage.types import Message
 
 __all__ = [
     "STATES", "Event", "History", "NewPair", "Pair", "Revision", "State", "accept", "add_pairs", "count_by_state",
-    "describe", "diff", "draft", "edit", "find_id", "get", "history", "known_tags", "listing", "reject", "reopen",
-    "searched_text", "send_back", "submit", "tag", "untag", "visible", "withdraw",
+    "describe", "diff", "draft", "edit", "find_id", "get", "history", "known_tags", "listing", "page", "reject",
+    "reopen", "searched_text", "send_back", "submit", "tag", "untag", "visible", "withdraw",
 ]  # fmt: skip
 WRITTEN_HERE = "written here"
 MAX_SEARCHED_CHARACTERS = 2000

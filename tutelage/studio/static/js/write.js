@@ -69,7 +69,8 @@ function choose(changed) {
 async function load(after) {
   const mine = ++round;
   try {
-    const page = await get(address(after));
+    let page = await get(address(after));
+    while (!page.records.length && page.next && mine === round) page = await get(address(page.next)); // a search goes through very many pairs part by part
     const first = after === null && !asked.state && asked.whose === "mine" ? (await get(address(null, "returned"))).records : [];
     if (mine !== round) return;
     next = page.next;

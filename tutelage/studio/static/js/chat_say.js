@@ -39,9 +39,15 @@ export class Sayer {
     for (const [turn, { chat }] of [...this.timers]) this.now(chat, turn);
   }
 
-  /** What was changed before the page was left. @param {Conversation} chat */
+  /** What was changed, or not sent yet, before the page was left. @param {Conversation} chat */
   resume(chat) {
-    for (const turn of chat.turns) if (turn.role === "assistant" && turn.opinion.dirty) this.now(chat, turn);
+    const left = waiting();
+    for (const turn of chat.turns) {
+      if (turn.role !== "assistant") continue;
+      const unsent = left.find((entry) => entry.id === turn.opinion.key);
+      if (turn.opinion.dirty) this.now(chat, turn);
+      else if (unsent) this.follow(chat, turn, send(unsent), unsent.body.corrects);
+    }
   }
 
   /** @param {Conversation} chat @param {Answer} turn */
@@ -55,8 +61,14 @@ export class Sayer {
     opinion.key = key;
     opinion.dirty = false;
     this.keep(chat);
-    const done = send({ id: key, method: "POST", path, body });
+    this.follow(chat, turn, send({ id: key, method: "POST", path, body }), before);
     this.changed(turn);
+  }
+
+  /** Note what becomes of a request. @param {Conversation} chat @param {Answer} turn @param {Promise<any>} done @param {string | null} before the request that it corrects */
+  follow(chat, turn, done, before) {
+    const { opinion } = turn;
+    const { key } = opinion;
     done.then(
       (written) => {
         opinion.pair = written.pair_id;

@@ -77,6 +77,14 @@ def test_an_error_that_repeats_what_was_sent_is_json_too(acting: As) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_an_address_that_is_not_there_says_where_they_are(acting: As) -> None:
+    gone, wrong = acting(CY).get("/api/nothing"), acting(CY).put("/api/pairs")
+    assert gone.status_code == 404
+    assert gone.json()["error"] == "there is nothing at /api/nothing; /docs lists the addresses"
+    assert wrong.status_code == 405
+    assert wrong.json()["error"] == "/api/pairs takes no PUT; /docs lists what each address takes"
+
+
 def test_data_is_kept_by_no_cache(acting: As) -> None:
     assert acting(CY).get("/api/pairs").headers["cache-control"] == "no-store"
     assert acting(None).get("/api/pairs").headers["cache-control"] == "no-store"

@@ -178,6 +178,12 @@ def test_mistakes_are_one_line(run: Run, arguments: tuple[str, ...], problem: st
     assert problem in done.err
 
 
+def test_an_init_that_fails_leaves_no_folder(run: Run) -> None:
+    done = run("init", "--database", "postgresql://ada@127.0.0.1:1/none")
+    assert (done.code, "cannot be reached" in done.err) == (2, True)
+    assert not Path("workspace").exists()
+
+
 def test_upgrade_makes_a_backup_first(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("init", "--name", "ada")
     before = migrate.REVISION

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tutelage.data.raw import one_line
 from tutelage.errors import (
     ConflictError,
     DataError,
@@ -76,10 +77,15 @@ def place_of(location: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in location if part not in ("body", "query", "path", "header"))[:200]
 
 
-def of_http(_: Request, error: Exception) -> Response:
+def of_http(request: Request, error: Exception) -> Response:
     """An address that is not there, a method that it does not have, a body that is too large."""
     assert isinstance(error, HTTPException)
-    answer = problem(error.status_code, str(error.detail))
+    path = one_line(request.url.path, 200)
+    told = {
+        "Not Found": f"there is nothing at {path}; /docs lists the addresses",
+        "Method Not Allowed": f"{path} takes no {request.method}; /docs lists what each address takes",
+    }
+    answer = problem(error.status_code, told.get(str(error.detail), str(error.detail)))
     answer.headers.update(error.headers or {})
     return answer
 

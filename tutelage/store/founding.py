@@ -5,6 +5,7 @@ Leaves out: everybody else (`tutelage.store.invitations`), and older records (`t
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +42,28 @@ def found(workspace: Path, url: URL | None = None, name: str | None = None) -> F
     target = choose_address(workspace, url)
     if workspace.exists() and not workspace.is_dir():
         raise StoreError(f"--workspace {workspace} is a file, and a workspace is a folder; name another")
+    is_there = workspace.exists()
     workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Store(workspace, target) as store:
-        is_new = (store.is_sqlite and not Path(str(target.database)).exists()) or current_revision(store) is None
-        if is_new:
-            upgrade(store)
-        check_version(store)
-        owner = store.run(lambda connection: _owner(connection, owner_name))
+    try:
+        is_new, owner = _made(Store(workspace, target), owner_name)
+    except BaseException:
+        if not is_there:  # not even an empty folder is left of what failed
+            with contextlib.suppress(OSError):
+                workspace.rmdir()
+        raise
     if not (workspace / CONFIG_FILE).exists():
         note_address(workspace, url)
     return Founded(target, owner, is_new)
+
+
+def _made(store: Store, owner_name: str) -> tuple[bool, Person]:
+    """Whether the tables were made just now, and the owner."""
+    with store:
+        is_new = (store.is_sqlite and not Path(str(store.url.database)).exists()) or current_revision(store) is None
+        if is_new:
+            upgrade(store)
+        check_version(store)
+        return is_new, store.run(lambda connection: _owner(connection, owner_name))
 
 
 def login_name() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -130,26 +131,29 @@ def test_a_backup_under_concurrent_writes_is_one_moment(any_store: Store, tmp_pa
         assert connection.execute(select(func.count()).select_from(schema.prompts)).scalar() == backups[2]["prompts"]
 
 
-def test_models_and_runs_come_along_where_asked(store: Store, tmp_path: Path) -> None:
+def test_the_workspaces_files_come_along_where_asked(store: Store, tmp_path: Path) -> None:
     model = store.workspace / "models" / "mine"
     (model / "sub").mkdir(parents=True)
     (model / "model.safetensors").write_bytes(os.urandom(3_000_000))
     (model / "sub" / "empty").touch()
     (store.workspace / "runs" / "r1").mkdir(parents=True)
     (store.workspace / "runs" / "r1" / "config.json").write_text("{}")
+    (store.workspace / "reports").mkdir()
+    (store.workspace / "reports" / "mine.json").write_text("[1]")
     (model / "link").symlink_to("/etc/passwd")
     (model / "away").symlink_to("/etc")
     os.mkfifo(model / "pipe")
     plain = back_up(store, tmp_path / "plain.zip")
     assert (plain.num_files, plain.left_out) == (0, ())
     made = back_up(store, tmp_path / "whole.zip", with_models=True)
-    assert made.num_files == 3
+    assert made.num_files == 4
     assert made.left_out == ("models/mine/away", "models/mine/link", "models/mine/pipe")
-    assert restore(made.path, tmp_path / "new").num_files == 3
+    assert restore(made.path, tmp_path / "new").num_files == 4
     weights = Path("models/mine/model.safetensors")
     assert (tmp_path / "new" / weights).read_bytes() == (store.workspace / weights).read_bytes()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "models",
+        "reports",
         "runs",
         "tutelage.db",
         "workspace.json",
@@ -320,7 +324,7 @@ def test_a_backup_that_fails_leaves_no_file(store: Store, tmp_path: Path, monkey
         raise OSError("the power went")
 
     monkeypatch.setattr(archive.Writer, "add_manifest", fail)
-    with pytest.raises(OSError, match="the power went"):
+    with pytest.raises(StoreError, match="the power went"):
         back_up(store, tmp_path / "b.zip")
     assert [path.name for path in tmp_path.iterdir() if "b.zip" in path.name] == []
 
@@ -376,3 +380,15 @@ def test_a_backup_can_be_read_by_anyone(any_store: Store, tmp_path: Path) -> Non
     with zipfile.ZipFile(file) as opened:
         lines = io.TextIOWrapper(opened.open("tables/people.jsonl"), encoding="utf-8")
         assert [json.loads(line)["name"] for line in lines] == ["ada", "bo", "cy", "dee"]
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tutelage.store.backup.os.fsync", full)
+    with pytest.raises(StoreError, match=r"b\.zip cannot be written: No space left on device; free some space"):
+        back_up(store, tmp_path / "b.zip")
+    assert [path.name for path in tmp_path.iterdir() if ".zip" in path.name] == []

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -87,6 +89,22 @@ def note_address(workspace: Path, url: URL | None) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(file.name, workspace / CONFIG_FILE)
+
+
+@contextmanager
+def folder_made(workspace: Path) -> Iterator[None]:
+    """The workspace's folder, made where it is missing; what fails in the block leaves no empty one behind."""
+    is_there = workspace.exists()
+    if is_there and not workspace.is_dir():
+        raise StoreError(f"{workspace} is a file, and a workspace is a folder; name another")
+    workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not is_there:
+            with suppress(OSError):
+                workspace.rmdir()
+        raise
 
 
 def has_store(workspace: Path) -> bool:

@@ -3,7 +3,7 @@
     manifest.json          what made it and when, and each part's count or size and SHA-256
     tables/NAME.jsonl      a row a line; a column that holds nothing is left out
     files/models/…         only where they were asked for
-    files/runs/…
+    files/runs/…           and reports/, prompts/
 
 The manifest is read as strictly as anything from outside: a name that leads elsewhere, a link, a part that is missing,
 twice there or not in the manifest, a wrong count or hash are errors, before anything is written.
@@ -29,7 +29,7 @@ from tutelage.errors import StoreError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-FOLDERS = ("models", "runs")
+FOLDERS = ("models", "runs", "reports", "prompts")
 LONGEST_LINE = 64 * 2**20
 LONGEST_MANIFEST = 64 * 2**20
 CHUNK = 2**20
@@ -239,7 +239,7 @@ def _as_manifest(found: Mapping[str, Any]) -> Manifest:
 
 
 def check_inside(name: str, archive: Path) -> None:
-    """Raise `StoreError` unless `name` is a plain path below models/ or runs/."""
+    """Raise `StoreError` unless `name` is a plain path below one of `FOLDERS`."""
     path = PurePosixPath(name)
     harmless = all(part not in ("..", ".") and part.isprintable() and "\\" not in part for part in path.parts)
     if path.is_absolute() or len(path.parts) < 2 or path.parts[0] not in FOLDERS or not harmless or str(path) != name:

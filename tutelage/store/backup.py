@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 import tutelage
 from tutelage.errors import ConflictError, StoreError
 from tutelage.store import schema
-from tutelage.store.address import CONFIG_FILE, choose_address, note_address
+from tutelage.store.address import CONFIG_FILE, choose_address, folder_made, note_address
 from tutelage.store.archive import FOLDERS, LEVEL, Reader, Writer, check_inside, sync_folder
 from tutelage.store.database import Store
 from tutelage.store.failures import shown
@@ -66,7 +66,7 @@ class Restored:
 
 
 def back_up(store: Store, out: Path, *, with_models: bool = False, overwrite: bool = False) -> Backup:
-    """Write the whole record to `out`, with the files of models/ and runs/ where asked; people may go on working.
+    """Write the whole record to `out`, with the workspace's files (`FOLDERS`) where asked; people may go on working.
 
     The file is for its owner alone, for it holds everything. Raises `StoreError` when there is no record or `out` is
     there already; a backup that fails leaves no file.
@@ -90,7 +90,10 @@ def back_up(store: Store, out: Path, *, with_models: bool = False, overwrite: bo
 @contextmanager
 def _written_whole(out: Path) -> Iterator[Path]:
     """A file beside `out`, readable by its owner alone, that takes its place when the block ends well."""
-    descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+    except OSError as error:
+        raise _not_written(out, error) from error
     os.close(descriptor)
     try:
         yield Path(name)
@@ -98,9 +101,15 @@ def _written_whole(out: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(name, out)
         sync_folder(out.absolute().parent)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            raise _not_written(out, error) from error
         raise
+
+
+def _not_written(out: Path, error: OSError) -> StoreError:
+    return StoreError(f"{out} cannot be written: {error.strerror or error}; free some space or choose another --out")
 
 
 def _add_tables(writer: Writer, store: Store) -> dict[str, object]:
@@ -117,7 +126,7 @@ def _add_tables(writer: Writer, store: Store) -> dict[str, object]:
 
 
 def _add_files(writer: Writer, workspace: Path, but: set[Path]) -> tuple[str, ...]:
-    """Add models/ and runs/; what was left out. A run that is going on is taken as its files stand."""
+    """Add the files of the workspace; what was left out. A run that is going on is taken as its files stand."""
     left_out: list[str] = []
     not_these = {path.absolute() for path in but}
     for path in _files_below(workspace):
@@ -158,8 +167,7 @@ def restore(file: Path, workspace: Path, url: URL | None = None) -> Restored:
         target = _target(workspace, url)
         entries = _entries(reader, workspace)
         reader.check()
-        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _aside(workspace) as aside:
+        with folder_made(workspace), _aside(workspace) as aside:
             _copy_files(reader, aside)
             with _moved(entries, aside, workspace), _new_record(target, workspace) as connection:
                 rows = _fill(connection, reader)
@@ -183,7 +191,7 @@ def _target(workspace: Path, url: URL | None) -> URL:
 
 
 def _entries(reader: Reader, workspace: Path) -> list[PurePosixPath]:
-    """The models and runs of the archive, none of which is there yet."""
+    """The models, runs and so on of the archive, none of which is there yet."""
     entries = sorted({PurePosixPath(*PurePosixPath(name).parts[:2]) for name in reader.manifest.files})
     for entry in entries:
         if (workspace / entry).exists() or (workspace / entry).is_symlink():
@@ -248,7 +256,7 @@ def _fill(connection: Connection, reader: Reader) -> dict[str, int]:
 
 @contextmanager
 def _moved(entries: list[PurePosixPath], aside: Path, workspace: Path) -> Iterator[None]:
-    """Put models and runs in their places, and take them back when the block fails: all of them or none."""
+    """Put models, runs and so on in their places, and take them back when the block fails: all of them or none."""
     moved: list[Path] = []
     try:
         for entry in entries:

@@ -5,7 +5,6 @@ Leaves out: everybody else (`tutelage.store.invitations`), and older records (`t
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import URL
 
-from tutelage.errors import StoreError
 from tutelage.store import audit, people, schema
-from tutelage.store.address import CONFIG_FILE, choose_address, note_address
+from tutelage.store.address import CONFIG_FILE, choose_address, folder_made, note_address
 from tutelage.store.database import Store
 from tutelage.store.invitations import checked_name
 from tutelage.store.migrate import check_version, current_revision, upgrade
@@ -40,17 +38,8 @@ def found(workspace: Path, url: URL | None = None, name: str | None = None) -> F
     """
     owner_name = checked_name(name if name is not None else login_name())
     target = choose_address(workspace, url)
-    if workspace.exists() and not workspace.is_dir():
-        raise StoreError(f"--workspace {workspace} is a file, and a workspace is a folder; name another")
-    is_there = workspace.exists()
-    workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
+    with folder_made(workspace):
         is_new, owner = _made(Store(workspace, target), owner_name)
-    except BaseException:
-        if not is_there:  # not even an empty folder is left of what failed
-            with contextlib.suppress(OSError):
-                workspace.rmdir()
-        raise
     if not (workspace / CONFIG_FILE).exists():
         note_address(workspace, url)
     return Founded(target, owner, is_new)

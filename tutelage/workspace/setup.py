@@ -68,7 +68,7 @@ def backup(*, out: Path, with_models: bool = False, overwrite: bool = False, wor
     out
         ZIP file to write; keep it safe, it holds everything.
     with_models
-        Take the files of models/ and runs/ too.
+        Take the files of models/, runs/, reports/ and prompts/ too.
     overwrite
         Replace the file if it is there.
     workspace

@@ -138,6 +138,16 @@ def test_items_on_which_raters_disagree(store: Store, acting: As, second: str, i
         assert client.get("/api/projects/helpful/disagreements").json() == {"records": [], "next": None}
 
 
+def test_disagreements_are_counted_without_their_texts(store: Store, acting: As) -> None:
+    make(store, 3, overlap=2)
+    for number, second in enumerate(["*one*", "two", "*one*"]):
+        judge(acting(CY), "two", f"c{number}")
+        judge(acting(DEE), second, f"d{number}")
+    address = "/api/projects/helpful/disagreements/count"
+    assert acting(BO).get(address).json() == {"number": 2, "has_more": False}
+    assert acting(BO).get(f"{address}?most=1").json() == {"number": 1, "has_more": True}
+
+
 def test_items_come_from_a_file(store: Store, acting: As) -> None:
     make(store, 0)
     line = '{"prompt": "Why?", "answers": ["So.", "Because."]}\n'

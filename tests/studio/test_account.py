@@ -119,6 +119,19 @@ def test_shortcuts_are_changed_and_turned_off(open_page: OpenPage) -> None:
     expect(page.get_by_label("Use single keys")).to_be_checked()
 
 
+def test_shortcuts_stand_under_the_page_they_belong_to(open_page: OpenPage) -> None:
+    page = open_page(BO, "/runs")
+    expect(page.locator("kbd[data-key]").first).to_be_visible()
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("link", name="Train a model")).to_contain_text("N")
+    page.goto(page.url.replace("/models", "/account"))
+    titles = page.locator("#keys h3")
+    expect(titles).to_have_text(["Runs", "Models"])
+    for title in ("Runs", "Models"):
+        own = page.locator(f"#keys h3:text-is('{title}') + ul")
+        expect(own.get_by_role("button", name="Change the key for: Train a model")).to_have_text("N")
+
+
 def test_the_api_is_one_click_away(open_page: OpenPage, server: Server) -> None:
     page = open_page(CY, "/account")
     page.get_by_role("link", name="all its addresses").click()

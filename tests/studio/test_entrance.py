@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from browsing import NARROW, OpenPage, Server, is_too_wide, serious
+from playwright.sync_api import expect
 
 from tutelage.store import invitations
 from tutelage.store.people import Person
@@ -12,6 +13,16 @@ from tutelage.store.people import Person
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(open_page: OpenPage) -> None:
     page = open_page(None, "/?tab=mine")
     assert "/sign-in?next=/%3Ftab%3Dmine" in page.url
+    expect(page.get_by_text("You come back to where you were.")).to_be_visible()
+    expect(open_page(None, "/").get_by_text("You come back to where you were.")).to_have_count(0)
+
+
+def test_an_address_without_its_invitation_says_what_is_missing(open_page: OpenPage) -> None:
+    page = open_page(None, "/join")
+    expect(page.get_by_role("alert")).to_contain_text("Open the whole link that you were given")
+    expect(page.get_by_label("Password")).to_be_hidden()
+    page.get_by_role("link", name="Sign in").click()
+    expect(page.get_by_label("Password")).to_be_visible()
 
 
 def test_an_invitation_opens_an_account_once(open_page: OpenPage, server: Server, ada: Person) -> None:

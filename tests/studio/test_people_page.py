@@ -278,7 +278,8 @@ def test_the_writing_guideline_has_versions_too(open_page: OpenPage) -> None:
 def test_the_log_tells_who_did_what(open_page: OpenPage, store: Store) -> None:
     with store.write() as connection:
         projects.create(connection, BO, "helpful", "comparison")
-    page = open_page(ADA, "/people/log")
+    page = open_page(ADA, "/people/log", viewport=NARROW)
+    assert not is_too_wide(page)
     expect(page.get_by_role("row", name="made a project")).to_contain_text("bo")
 
 

@@ -285,9 +285,36 @@ def test_a_rater_has_no_way_in(open_page: OpenPage, server: Server, store: Store
         assert page.request.get(server.url + path).status == 403
 
 
+def test_data_of_a_file_is_called_by_its_name_and_the_place_is_told_on_demand(
+    open_page: OpenPage, store: Store, bo: Person
+) -> None:
+    place = "/home/bo/answers of 2026/verdicts.jsonl"
+    make_run(store.workspace, "one", data=place, model="/home/bo/a model")
+    page = open_page(bo, "/runs/one")
+    about = page.locator("#about")
+    expect(about).to_contain_text("sft from a model, learning from verdicts.jsonl ·")
+    about.get_by_role("button", name="verdicts.jsonl").click()
+    expect(about.get_by_role("button", name=place)).to_be_focused()
+    page.goto(page.url.removesuffix("/one"))
+    expect(page.locator("[data-run=one]")).to_contain_text("sft · from a model")
+
+
+def test_a_loss_of_practice_is_not_told_as_an_error(open_page: OpenPage, store: Store, bo: Person) -> None:
+    make_run(store.workspace, "one")
+    page = open_page(bo, "/runs/one")
+    expect(page.locator("[data-chart=loss]")).to_contain_text("How wrong it still is")
+    practice = make_run(store.workspace, "two", steps=0, method="ppo")
+    append(practice / "metrics.jsonl", [step(number, reward=0.5) for number in (1, 2)])
+    page.goto(page.url.replace("one", "two"))
+    expect(page.locator("[data-chart=loss]")).to_contain_text("Need not fall")
+
+
 def test_a_run_that_is_not_there_says_so(open_page: OpenPage, bo: Person) -> None:
     page = open_page(bo, "/runs/nope")
-    expect(page.locator("#trouble")).to_contain_text("there is no run 'nope'")
+    expect(page.get_by_role("heading", name="There is no run called “nope”")).to_be_visible()
+    assert page.request.get(page.url).status == 404
+    page.get_by_role("link", name="All runs of this workspace").click()
+    expect(page.get_by_role("heading", name="Training runs")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -106,3 +106,18 @@ def list_disagreements(
         there = projects.get(connection, project)
         found, looked_to = disagreements.disagreements(connection, person, there, after=after, limit=limit)
         return Page(records=found, next=looked_to or None)
+
+
+class Counted(BaseModel):
+    """How many there are, as far as was counted."""
+
+    number: int
+    has_more: bool
+
+
+@router.get("/projects/{project}/disagreements/count")
+def count_disagreements(project: NamePath, person: Reviewer, store: Record, most: FewAtOnce = 20) -> Counted:
+    """On how many items raters disagree, without their texts; counted as far as `most`."""
+    with store.read() as connection:
+        found = disagreements.count(connection, person, projects.get(connection, project), most=most + 1)
+    return Counted(number=min(found, most), has_more=found > most)

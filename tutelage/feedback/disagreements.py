@@ -8,9 +8,9 @@ Leaves out: deciding (`tutelage.feedback.submit.adjudicate`), and figures of agr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, false, select
@@ -55,18 +55,38 @@ def disagreements(
     people.require(person, "reviewer")
     found: list[Disputed] = []
     looked_to = after
+    for row, labels in _looked_at(connection, project, after):
+        if row is None:
+            return found, ""
+        looked_to = row.id
+        if labels:
+            found.append(_told(connection, person, project, row, labels))
+            if len(found) == limit:
+                break
+    return found, looked_to
+
+
+def count(connection: Connection, person: Person, project: Project, *, most: int) -> int:
+    """How many items are disputed, as far as `most`; for reviewers."""
+    people.require(person, "reviewer")
+    disputed = (row for row, labels in _looked_at(connection, project, "") if row is not None and labels)
+    return sum(1 for _ in islice(disputed, most))
+
+
+def _looked_at(
+    connection: Connection, project: Project, after: str
+) -> Iterator[tuple[Any, Sequence[Row[Any]]]]:
+    """Judged items by id behind `after`, each with its labels if it is disputed; (None, ()) after the last there is."""
     for _ in range(0, MOST_LOOKED_AT, AT_ONCE):
-        rows = _judged(connection, project, looked_to)
+        rows = _judged(connection, project, after)
         labels = _labels(connection, [row.id for row in rows])
         for row in rows:
-            looked_to = row.id
-            if _is_disputed(project.kind, labels.get(row.id, ())):
-                found.append(_told(connection, person, project, row, labels[row.id]))
-                if len(found) == limit:
-                    return found, looked_to
+            after = row.id
+            of_item = labels.get(row.id, [])
+            yield row, of_item if _is_disputed(project.kind, of_item) else ()
         if len(rows) < AT_ONCE:
-            return found, ""
-    return found, looked_to
+            yield None, ()
+            return
 
 
 def _judged(connection: Connection, project: Project, after: str) -> Sequence[Any]:

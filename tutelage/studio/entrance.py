@@ -6,7 +6,7 @@ which is the API's work (`tutelage.api.session`).
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tutelage.studio.pages import bare_page
@@ -15,9 +15,9 @@ router = APIRouter()
 
 
 @router.get("/sign-in")
-async def sign_in() -> HTMLResponse:
-    """The sign-in page."""
-    return bare_page("sign_in.html")
+async def sign_in(request: Request) -> HTMLResponse:
+    """The sign-in page; whoever was on their way somewhere comes back there."""
+    return bare_page("sign_in.html", is_on_the_way=request.query_params.get("next", "/") != "/")
 
 
 @router.get("/join")

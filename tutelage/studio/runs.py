@@ -11,6 +11,8 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from tutelage.api.wire_runs import RunName
+from tutelage.errors import NotFoundError
+from tutelage.runs.look import find
 from tutelage.store.people import require
 from tutelage.studio.pages import View, Viewer, page
 
@@ -43,4 +45,9 @@ def warnings(viewer: Viewer) -> HTMLResponse:
 @router.get("/runs/{run}")
 def run(run: RunName, viewer: Viewer) -> HTMLResponse:
     """One run."""
-    return _for_reviewers(viewer, "run.html", run=run)
+    require(viewer.person, "reviewer")
+    try:
+        find(viewer.store.workspace, run)
+    except NotFoundError:
+        return page(viewer, "run_missing.html", status=404, run=run)
+    return page(viewer, "run.html", run=run)

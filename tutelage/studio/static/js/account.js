@@ -30,11 +30,15 @@ document.addEventListener("theme-changed", showTheme);
 function showShortcuts() {
   const all = allKeys();
   const off = keysAreOff();
+  const pages = [...new Set(["", ...$$(".nav a").map((link) => link.getAttribute("href")), ...all.map((each) => each.page)])].filter((page) => all.some((each) => each.page === page));
   fill($("#keys"),
     el("label", { class: "check" }, el("input", { type: "checkbox", checked: !off, onchange: (/** @type {any} */ event) => { turnKeys(event.target.checked); showShortcuts(); $("#keys input").focus(); } }), "Use single keys"),
-    all.length ? el("ul", { class: "folk" }, all.map(shortcut)) : el("p", { class: "dim" }, "Those of each page stand here once you have been there."),
+    all.length ? pages.map((page) => [page ? el("h3", {}, titleOf(page)) : null, el("ul", { class: "folk" }, all.filter((each) => each.page === page).map(shortcut))]) : el("p", { class: "dim" }, "Those of each page stand here once you have been there."),
     el("p", { class: "row end" }, el("button", { type: "button", class: "button quiet", onclick: () => { forgetKeys(); showShortcuts(); toast("All keys are as they were"); } }, "As they were")));
 }
+
+/** @param {string} page */
+const titleOf = (page) => $$(".nav a").find((link) => link.getAttribute("href") === page)?.textContent ?? page.slice(1);
 
 /** @param {{name: string, label: string, key: string, isChanged: boolean}} each */
 function shortcut({ name, label, key, isChanged }) {

@@ -202,7 +202,7 @@ class Page {
     const newest = models.find((model) => model.name === this.models.after);
     return el("div", { class: "empty" }, el("h2", {}, "Ask a model something"),
       el("p", {}, "Say whether its answer is good, and write what it should have said: that becomes a verdict and a draft pair, from which the next model learns."),
-      newest ? el("p", { class: "small" }, `The newest is ${newest.name}`, newest.words && newest.words !== newest.name ? `: ${newest.words}` : "", newest.num_parameters ? `, ${size(newest.num_parameters)}` : "", ".") : null,
+      newest ? el("p", { class: "small" }, newest.name.startsWith("starter-") ? `${newest.name} comes with Tutelage; nothing here has taught it yet` : `The newest is ${newest.name}`, newest.words && newest.words !== newest.name ? `: ${newest.words}` : "", newest.num_parameters ? `, ${size(newest.num_parameters)}` : "", ".") : null,
       el("div", { class: "examples" }, EXAMPLES.map((text) => el("button", { type: "button", class: "button", onclick: () => this.type(text) }, text))),
       models.length > 1 ? el("p", {}, el("button", { type: "button", class: "link", onclick: () => $("#two").click() }, this.setup.setup.two ? "Talk to one model only" : "See before and after: ask two models at once")) : null);
   }

@@ -29,6 +29,11 @@ function onSubmit(id, run, then) {
   });
 }
 
+const noToken = document.querySelector("#no-token");
+if (noToken instanceof HTMLElement && location.hash.length < 2) {
+  noToken.hidden = false;
+  /** @type {HTMLElement} */ (document.querySelector("#join")).hidden = true;
+}
 onSubmit("#sign-in", (given) => post("/api/session", { name: given.name, password: given.password }), wanted);
 onSubmit(
   "#join",

@@ -11,7 +11,7 @@ const DECIDE_AT_MOST = 20;
 const role = $("#home").dataset.role;
 /** What was shown, by place, to draw only what changed. @type {Map<string, string>} */
 const drawn = new Map();
-/** Items on which raters disagree, by project. @type {{project: string, count: number}[]} */
+/** Items on which raters disagree, by project. @type {{project: string, count: string}[]} */
 let disputed = [];
 /** @type {any} */
 let told = null;
@@ -43,7 +43,7 @@ function linesOf(loop) {
     ...line(loop.num_returned, loop.num_returned === 1 ? "pair was sent back to you" : "pairs were sent back to you", "/write?state=returned"),
     ...line(loop.num_to_review, loop.num_to_review === 1 ? "pair to review" : "pairs to review", "/review"),
     ...loop.queues.flatMap((/** @type {any} */ each) => line(each.num_waiting, `to judge in ${each.project}`, path`/judge/${each.project}`, each.question, each.has_more ? `${each.num_waiting}+` : String(each.num_waiting))),
-    ...disputed.flatMap(({ project, count }) => line(count, `to decide in ${project}`, path`/judge/${project}/decide`, "raters disagree", count < DECIDE_AT_MOST ? String(count) : `${count}+`)),
+    ...disputed.flatMap(({ project, count }) => line(1, `to decide in ${project}`, path`/judge/${project}/decide`, "raters disagree", count)),
     ...line(loop.num_drafts, loop.num_drafts === 1 ? "draft of yours" : "drafts of yours", "/write?state=draft"),
   ];
 }
@@ -52,7 +52,7 @@ function linesOf(loop) {
 function showWaiting(loop) {
   const lines = linesOf(loop);
   redraw($("#waiting-title"), lines.length, () => [lines.length ? `${counted(lines.length, "thing")} ${lines.length === 1 ? "waits" : "wait"} for you` : "Nothing waits for you"]);
-  redraw($("#waiting"), lines, () => (lines.length ? lines.map(lineOf) : [el("li", { class: "dim" }, el("p", {}, "Come back later, ", el("a", { href: "/write/new" }, "write a pair"), ", or ", el("a", { href: "/chat" }, "talk to a model"), "."))]));
+  redraw($("#waiting"), lines, () => (lines.length ? lines.map(lineOf) : [el("li", { class: "dim nothing" }, el("p", {}, "Meanwhile you can ", el("a", { href: "/write/new" }, "write a pair"), " or ", el("a", { href: "/chat" }, "talk to a model"), "."))]));
 }
 
 /** @param {Line} line */
@@ -99,8 +99,8 @@ async function look() {
 async function lookForDisputes() {
   if (role === "rater" || !told) return;
   for (const queue of told.loop.queues.filter((/** @type {any} */ each) => each.asks_twice && each.num_labels > 1)) {
-    const { records } = await get(path`/api/projects/${queue.project}/disagreements?limit=${DECIDE_AT_MOST}`);
-    if (records.length) disputed.push({ project: queue.project, count: records.length });
+    const { number, has_more } = await get(path`/api/projects/${queue.project}/disagreements/count?most=${DECIDE_AT_MOST}`);
+    if (number) disputed.push({ project: queue.project, count: has_more ? `${number}+` : String(number) });
   }
   show();
 }

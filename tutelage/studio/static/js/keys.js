@@ -59,11 +59,11 @@ export function bindKeys(added) {
 function meet(added) {
   const met = metKeys();
   const before = JSON.stringify(met);
-  for (const [name, { key, label }] of Object.entries(added)) met[name] = { key, label };
+  for (const [name, { key, label }] of Object.entries(added)) met[name] = { key, label, page: name === "help" ? "" : `/${location.pathname.split("/")[1]}` };
   if (JSON.stringify(met) !== before) localStorage.setItem(MET, JSON.stringify(met));
 }
 
-/** @returns {Record<string, {key: string, label: string}>} */
+/** @returns {Record<string, {key: string, label: string, page?: string}>} `page` is the entry of the navigation that it belongs to */
 function metKeys() {
   try {
     return JSON.parse(localStorage.getItem(MET) ?? "{}");
@@ -75,7 +75,7 @@ function metKeys() {
 /** Every shortcut that this browser has met. */
 export function allKeys() {
   const changed = settings().map;
-  return Object.entries(metKeys()).map(([name, { key, label }]) => ({ name, label, key: changed[name] ?? key, isChanged: name in changed }));
+  return Object.entries(metKeys()).map(([name, { key, label, page }]) => ({ name, label, page: page ?? "", key: changed[name] ?? key, isChanged: name in changed }));
 }
 
 export const keysAreOff = () => settings().off;

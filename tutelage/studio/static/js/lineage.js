@@ -6,7 +6,7 @@
  * to bottom, one node a line, with the ways between them at the left edge. */
 
 import { path } from "./api.js";
-import { debounce, el } from "./dom.js";
+import { debounce, el, shortName } from "./dom.js";
 import { lineageList } from "./lineage_list.js";
 import { dataLines, isModel, modelLines } from "./lineage_words.js";
 
@@ -85,7 +85,7 @@ function rank(nodes) {
 /** @param {GraphNode} one @param {string} root @param {(key: string) => void} tell */
 function box(one, root, tell) {
   const lines = one.kind === "model" ? modelLines(one.made, one.name) : dataLines(one.source);
-  const inside = [el("span", { class: "node-name wrap" }, one.kind === "data" ? one.name.split("/").pop() : one.name), ...lines.map((line) => el("span", { class: `node-line ${line.kind ?? ""}` }, line.text))];
+  const inside = [el("span", { class: "node-name wrap" }, shortName(one.name)), ...lines.map((line) => el("span", { class: `node-line ${line.kind ?? ""}` }, line.text))];
   const isHere = one.kind === "model" && one.name === root;
   const properties = { class: `node ${one.kind}${isHere ? " here" : ""}`, dataset: { key: one.key } };
   if (one.kind === "data") return el("a", { ...properties, href: "#lineage-list", onclick: (/** @type {Event} */ event) => { event.preventDefault(); tell(one.key); } }, inside);

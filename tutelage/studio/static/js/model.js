@@ -2,7 +2,7 @@
 /** One model: what it is, where it came from, how it did against others, its files, and how to put it to work. */
 
 import { get, path } from "./api.js";
-import { $, el, fill } from "./dom.js";
+import { $, el, fill, named } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
 import { drawLineage } from "./lineage.js";
 import { names, ROLES, USES } from "./lineage_words.js";
@@ -49,9 +49,9 @@ function drawHead() {
 
 function about() {
   if (model.place === "starter") return [model.note, model.num_parameters ? `. ${many(model.num_parameters)} parameters.` : "."];
-  const from = model.base ? [" from ", model.base.includes("/") ? model.base : el("a", { class: "wrap", href: path`/models/${model.base}` }, model.base)] : [];
+  const from = model.base ? [" from ", model.base.includes("/") ? named(model.base) : el("a", { class: "wrap", href: path`/models/${model.base}` }, model.base)] : [];
   const numbers = [model.steps !== null ? counted(model.steps, "step") : "", model.tokens ? `${many(model.tokens)} tokens` : "", model.num_parameters ? `${many(model.num_parameters)} parameters` : "", model.size_bytes ? size(model.size_bytes) : ""].filter(Boolean);
-  const how = model.method ? ["Made by ", el("strong", {}, model.method), from, model.data ? [" on ", el("span", { class: "wrap" }, model.data)].flat() : []].flat() : [model.note || "Not made here"];
+  const how = model.method ? ["Made by ", el("strong", {}, model.method), from, model.data ? [" on ", named(model.data)] : []].flat() : [model.note || "Not made here"];
   return [...how, model.created_ms ? ", " : "", model.created_ms ? when(model.created_ms) : "", numbers.length ? ` · ${numbers.join(" · ")}` : ""];
 }
 

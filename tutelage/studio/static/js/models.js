@@ -2,7 +2,7 @@
 /** The list of models, who answers better, and how well reward models judge. */
 
 import { get, path } from "./api.js";
-import { $, $$, el, fill } from "./dom.js";
+import { $, $$, el, fill, shortName } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
 import { evaluateDialog, underWay } from "./model_evaluate.js";
 import { counted, many, plot, share, size, verdict, when } from "./model_words.js";
@@ -27,7 +27,7 @@ const open = insider ? evaluateDialog(() => models.filter((each) => each.answers
 /** @param {any} model */
 function made(model) {
   if (model.place === "starter") return model.note;
-  const how = [model.method ? `by ${model.method}` : "", model.base ? `from ${model.base}` : "", model.data ? `on ${model.data}` : ""];
+  const how = [model.method ? `by ${model.method}` : "", model.base ? `from ${shortName(model.base)}` : "", model.data ? `on ${shortName(model.data)}` : ""];
   return how.filter(Boolean).join(" ") || model.note || "not made here";
 }
 

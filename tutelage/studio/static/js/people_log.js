@@ -47,10 +47,10 @@ function row(entry) {
   if (subject && entry.subject !== entry.person_id) details.unshift(subject);
   const word = WORDS[/** @type {keyof typeof WORDS} */ (entry.action)];
   return el("tr", {},
-    el("td", { class: "nowrap" }, when(entry.at_ms)),
-    el("td", { class: "wrap" }, names.get(entry.person_id) ?? el("span", { class: "dim" }, "nobody signed in")),
-    el("td", {}, word ?? el("code", {}, entry.action)),
-    el("td", { class: "wrap small" }, details.join(", ")));
+    el("td", { class: "nowrap", "data-label": "When" }, el("span", {}, when(entry.at_ms))),
+    el("td", { "data-label": "Who" }, el("span", {}, names.get(entry.person_id) ?? el("span", { class: "dim" }, "nobody signed in"))),
+    el("td", { "data-label": "What" }, word ? el("span", {}, word) : el("code", {}, entry.action)),
+    details.length ? el("td", { class: "wrap small", "data-label": "Details" }, el("span", {}, details.join(", "))) : el("td"));
 }
 
 $("#more").addEventListener("click", load);

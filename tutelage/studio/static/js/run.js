@@ -2,7 +2,7 @@
 /** One run as it goes on: how it stands, curves, warnings, what it answers, its options and its log. */
 
 import { get, path, post } from "./api.js";
-import { $, $$, ago, el, fill } from "./dom.js";
+import { $, $$, ago, el, fill, named } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
 import { Curves } from "./run_curves.js";
 import { Samples } from "./run_samples.js";
@@ -20,13 +20,16 @@ let run = null;
 let warnings = [];
 let resumeCommand = "";
 let logTimer = 0;
+let lostTimer = 0;
+const PATIENCE_MS = 3000;
 
 /** @param {any} told */
 function show(told) {
   const before = run;
   run = told;
   fill($("#state"), badge(run));
-  fill($("#about"), `${run.method} from `, el("a", { href: path`/models/${run.model}` }, run.model || "–"), run.data ? `, learning from ${run.data}` : "", ` · ${run.by ? `started by ${run.by}, ` : "started at the terminal, "}${ago(run.started_ms)}`);
+  const from = run.model && !run.model.includes("/") ? el("a", { class: "wrap", href: path`/models/${run.model}` }, run.model) : named(run.model || "–");
+  fill($("#about"), `${run.method} from `, from, run.data ? [", learning from ", named(run.data)] : "", ` · ${run.by ? `started by ${run.by}, ` : "started at the terminal, "}${ago(run.started_ms)}`);
   const bar = $("#bar");
   bar.hidden = run.made || (!run.num_steps && !isAlive(run));
   if (run.num_steps) [bar.max, bar.value] = [run.num_steps, run.step];
@@ -148,9 +151,13 @@ function follow() {
     addWarnings(told.warnings);
   });
   on("reload", () => void refresh());
-  source.addEventListener("open", () => { $("#connection").hidden = true; });
+  source.addEventListener("open", () => {
+    window.clearTimeout(lostTimer);
+    lostTimer = 0;
+    $("#connection").hidden = true;
+  });
   source.addEventListener("error", () => {
-    $("#connection").hidden = false;
+    lostTimer ||= window.setTimeout(() => { $("#connection").hidden = false; }, PATIENCE_MS); // a stream ends now and then, and is there again a second later
     if (source.readyState === EventSource.CLOSED) window.setTimeout(follow, 3000);
   });
 }

@@ -65,7 +65,8 @@ export class Curves {
     for (const plot of PLOTS) {
       const drawn = plot.curves.filter(([metric]) => this.series.has(metric));
       for (const [metric] of plot.curves) used.add(metric);
-      if (drawn.length) this.show(this.place, PLOTS.indexOf(plot), plot.id, plot, drawn.map(([metric, label]) => this.curve(metric, label, plot.band)));
+      const about = plot.practice && this.series.has("reward") ? { ...plot, ...plot.practice } : plot;
+      if (drawn.length) this.show(this.place, PLOTS.indexOf(plot), plot.id, about, drawn.map(([metric, label]) => this.curve(metric, label, plot.band)));
     }
     const parts = [...this.series.keys()].filter((metric) => metric.startsWith("reward/"));
     if (parts.length > 1) this.show(this.place, 0, "parts", { title: "Score by part", term: "reward by component" }, parts.slice(0, 4).map((metric) => this.curve(metric, metric.slice(7))));

@@ -37,12 +37,14 @@ export function progress(run) {
   return `step ${run.step.toLocaleString("en")} of ${run.num_steps.toLocaleString("en")}${left}`;
 }
 
-/** @typedef {{id: string, title: string, term: string, unit?: string, help?: string, curves: [string, string][], band?: boolean}} Plot */
+/** @typedef {{id: string, title: string, term: string, unit?: string, help?: string, curves: [string, string][], band?: boolean,
+ *   practice?: {title: string, help: string}}} Plot `practice` is what is said of it where a model practises against a reward */
 
 /** The charts that are shown first, each with the metrics that it is made of. @type {Plot[]} */
 export const PLOTS = [
   { id: "reward", title: "How well its answers score", term: "reward", help: "Should rise. Look at the answers too: a model may learn to please the reward instead of people.", curves: [["reward", "reward"]] },
-  { id: "loss", title: "How wrong it still is", term: "loss", help: "Should fall. When the held-back curve rises again, the model begins to learn by heart.", curves: [["loss", "while training"], ["val_loss", "held back"]] },
+  { id: "loss", title: "How wrong it still is", term: "loss", help: "Should fall. When the held-back curve rises again, the model begins to learn by heart.", curves: [["loss", "while training"], ["val_loss", "held back"]],
+    practice: { title: "What each step works against", help: "Need not fall, and says little by itself: look at the score, and at how far the answers drifted." } },
   { id: "accuracy", title: "How often it prefers the better answer", term: "accuracy", help: "0.5 is guessing, 1 is always.", curves: [["accuracy", "while training"], ["val_accuracy", "held back"]] },
   { id: "kl", title: "How far the answers drifted", term: "KL, nats an answer", help: "From the model it started as. The band is the 95 % interval.", curves: [["kl", "drift"]], band: true },
   { id: "length", title: "How long its answers are", term: "length", unit: "tokens", curves: [["length", "length"]] },

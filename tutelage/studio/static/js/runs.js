@@ -3,7 +3,7 @@
 
 import { get, path } from "./api.js";
 import { chart, shown, spark } from "./chart.js";
-import { $, $$, ago, el, fill } from "./dom.js";
+import { $, $$, ago, el, fill, shortName } from "./dom.js";
 import { bindKeys, keyHint } from "./keys.js";
 import { badge, duration, isAlive, PLOTS, progress } from "./run_words.js";
 
@@ -41,7 +41,7 @@ function row(listed) {
     "li",
     { class: "card run", dataset: { run: run.name } },
     el("label", { class: "pick" }, box),
-    el("div", {}, el("a", { class: "name wrap", href: path`/runs/${run.name}` }, run.name), el("p", { class: "small dim wrap" }, `${run.method} · from ${run.model || "–"}`)),
+    el("div", {}, el("a", { class: "name wrap", href: path`/runs/${run.name}` }, run.name), el("p", { class: "small dim wrap" }, `${run.method} · from ${shortName(run.model) || "–"}`)),
     el("div", { class: "how" },
       run.num_steps && !run.made ? el("progress", { class: "bar", max: run.num_steps, value: run.step, "aria-label": `Progress of ${run.name}` }) : null,
       el("p", { class: "small dim" }, run.error ? el("span", { class: run.state === "failed" ? "bad wrap" : "wrap" }, run.error) : run.made ? outcome(run, course) : progress(run))),

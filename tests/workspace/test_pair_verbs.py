@@ -73,7 +73,7 @@ def test_from_the_keyboard_to_accepted(cli: Command) -> None:
     assert said == f"submitted {pair_id}\n"
     listed = cli("list", "--state", "submitted")
     assert pair_id in listed
-    assert "there are 1 submitted" in listed
+    assert "of all pairs: 1 submitted" in listed
     assert cli("send-back", pair_id, "--comment", "which animal?", "--by", "bo") == f"sent back {pair_id}\n"
     assert cli("tag", pair_id[:30], "b", "--remove", "a", "--by", "cy") == "tags: b\n"
     assert cli("describe", pair_id, "--licence", "CC0", "--by", "cy") == f"described {pair_id}\n"
@@ -109,7 +109,7 @@ def test_a_decision_is_taken_back(cli: Command, store: Store) -> None:
     cli("reject", pair_id, "--comment", "no", "--by", "bo")
     assert "somebody else made that decision" in cli("reopen", pair_id, fails=True)
     assert cli("reopen", pair_id, "--by", "bo") == f"reopened {pair_id}\n"
-    assert "there are 1 submitted" in cli("list")
+    assert "of all pairs: 1 submitted" in cli("list")
 
 
 def test_what_others_wrote_is_not_there(cli: Command, store: Store) -> None:
@@ -207,6 +207,7 @@ def test_a_new_pair_in_the_editor(cli: Command, store: Store, editor: Callable[[
     assert edits(store) == []
     editor("pass")
     assert "nothing was written" in cli("add", fails=True)
+    assert "nothing was written" in cli("add", "--question", " ", "--answer", "", fails=True)
     assert edits(store) == []
     own = tmp_path / "mine.txt"
     own.write_text("=== user ===\nWho?\n=== assistant ===\nNobody.\n", encoding="utf-8")

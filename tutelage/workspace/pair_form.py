@@ -89,8 +89,9 @@ def open_editor(path: Path) -> None:
     try:
         done = subprocess.run([*shlex.split(command), str(path)], check=False)
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(
-            f"the editor '{command}' does not start ({error}); set EDITOR. The text is in {path}"
+            f"the editor '{command}' does not start ({why}); set EDITOR. The text is in {path}"
         ) from error
     if done.returncode:
         raise ConfigError(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tutelage.types import Message
 
 WORKSPACE = Path("workspace")
+NOTHING = "nothing was written, so there is no new pair"
 State = Literal["draft", "submitted", "returned", "accepted", "rejected"]
 EDITS = "edits"
 """Folder of the workspace for texts that are being edited."""
@@ -98,7 +99,7 @@ def list_pairs(
 
     acting.show(pair_table(found))
     there = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    print(f"there are {there}" if there else "there are no pairs yet; `tutelage pairs add` writes one")
+    print(f"of all pairs: {there}" if there else "there are no pairs yet; `tutelage pairs add` writes one")
     if len(found) == limit:
         print(f"the next page: --after {found[-1].id}")
     return 0
@@ -172,6 +173,8 @@ def add(
     from tutelage.store import pairs, similar
 
     def write(connection: Connection, person: Person, turns: Sequence[Message]) -> tuple[str, Seen]:
+        if not any(turn.content.strip() for turn in turns):
+            raise ConfigError(NOTHING)
         pair_id = pairs.draft(connection, person, turns, source=source, licence=licence, tags=tag)
         if submit:
             pairs.submit(connection, person, pair_id)
@@ -222,7 +225,7 @@ def _from_editor(
         pair_form.open_editor(path)
         if pair_form.read_file(path) == before:
             path.unlink()
-            raise ConfigError("nothing was written, so there is no new pair")
+            raise ConfigError(NOTHING)
     with _kept(path, "add"):
         turns = _without_empty_answer(pair_form.read_form(pair_form.read_file(path)))
         return acting.write(workspace, by, lambda connection, person: write(connection, person, turns))

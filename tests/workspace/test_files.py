@@ -45,6 +45,7 @@ def count(store: Store) -> int:
 
 
 def test_an_import_says_what_became_of_everything(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing was imported yet; `tutelage import FILE`" in run(capsys, "imports")[1]
     write("pairs.jsonl", PAIR, PAIR, {"prompt": "Q", "completions": "[red]A"}, "not json")
     code, out, _ = run(capsys, "import", "pairs.jsonl", "--by", "bo", "--tag", "fruit", "--licence", "CC0-1.0")
     assert code == 0

@@ -262,7 +262,7 @@ def _show_many(rows: Sequence[dict[str, Any]]) -> None:
         when = _moment(row["at_ms"]) + ("" if row["finished_ms"] else "…")
         file, person = (escape(clean_text(row[name])) for name in ("file", "person"))
         table.add_row(row["id"][:SHORT_ID], when, file, *numbers, person)
-    Console().print(table)
+    Console().print(table if rows else "nothing was imported yet; `tutelage import FILE` brings a file in")
 
 
 def _moment(at_ms: int) -> str:

@@ -65,7 +65,7 @@ def show_projects(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
             escape(each["name"]), each["kind"], each["state"], f"{number['open'] + number['done']:,}",
             f"{number['done']:,}", f"{number.get('gold', 0):,}", str(each["overlap"]),
         )  # fmt: skip
-    Console().print(table)
+    Console().print(table if found else "there are no projects yet; `tutelage project create` makes one")
 
 
 def show_project(found: Mapping[str, Any], as_json: bool) -> None:
@@ -111,7 +111,7 @@ def show_items(found: Sequence[Mapping[str, Any]], limit: int, as_json: bool) ->
         models = ", ".join(dict.fromkeys(model for _, _, model in each["answers"] if model))
         labels = f"{each['num_done']}/{each['num_wanted']}"
         table.add_row(each["id"], state, labels, _short(each["messages"][-1]["content"]), _short(models))
-    Console().print(table)
+    Console().print(table if found else "there are no such items; --data FILE, or `tutelage project sample`, adds some")
     if len(found) == limit:
         print(f"more: --after {found[-1]['id']}")
 

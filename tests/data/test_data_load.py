@@ -49,6 +49,24 @@ def test_the_alpaca_input_stands_below_the_instruction() -> None:
     assert load_conversations([record])[0].messages[0].content == "Translate to French.\n\nplum"
 
 
+def test_each_instance_of_an_instruction_is_a_record(tmp_path: Path) -> None:
+    seed = {"id": "s", "instruction": "Opposite?", "instances": [
+        {"input": "hot", "output": "cold"}, {"input": "", "output": "It depends."},
+    ]}  # fmt: skip
+    file = tmp_path / "seed.jsonl"
+    file.write_text(json.dumps(seed) + "\n" + json.dumps({"instruction": "Name a fruit.", "output": "Plum."}) + "\n")
+    found = load_conversations(file)
+    said = [tuple(message.content for message in each.messages) for each in found]
+    assert said == [("Opposite?\n\nhot", "cold"), ("Opposite?", "It depends."), ("Name a fruit.", "Plum.")]
+    assert [each.source.line for each in found] == [1, 1, 2]
+    assert load_conversations([seed])[0].messages == found[0].messages
+
+
+def test_an_instruction_whose_instances_lack_answers_stays_one_record() -> None:
+    (prompt,) = load_prompts([{"instruction": "Opposite?", "instances": [{"input": "hot"}]}])
+    assert prompt.meta["instances"] == [{"input": "hot"}]
+
+
 def test_a_system_field_comes_first() -> None:
     record = {"system": "Be brief.", "question": "Name a fruit.", "answer": "Plum."}
     assert load_conversations([record])[0].messages == (Message("system", "Be brief."), *PLUM)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from tutelage.data import readers
+from tutelage.data.instances import unfolded
 from tutelage.data.raw import Problem, RawFile, RawRecord, ReadProblem
 from tutelage.errors import ConfigError, DataError
 
@@ -60,7 +61,7 @@ def open_records(records: Sequence[Mapping[str, Any] | str]) -> RawFile:
         RawRecord(number, {"prompt": record} if isinstance(record, str) else record)
         for number, record in enumerate(records, start=1)
     )
-    return RawFile("records", "Python records", items, "record")
+    return RawFile("records", "Python records", unfolded(items), "record")
 
 
 def open_hub(source: str) -> RawFile:
@@ -79,7 +80,7 @@ def open_hub(source: str) -> RawFile:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"cannot be loaded from the hub: {reason}", file=source) from None
     items = (RawRecord(number, dict(row)) for number, row in enumerate(rows, start=1))
-    return RawFile(source, "hub dataset", items, "row")
+    return RawFile(source, "hub dataset", unfolded(items), "row")
 
 
 def _refuse_missing(file: Path, name: str) -> None:
@@ -176,4 +177,4 @@ def _items(opener: Opener, container: str) -> Iterator[RawRecord | Problem]:
         PLAIN_TEXT: readers.read_text,
     }
     with _decompressed(opener) as stream:
-        yield from readers.guarded(read[container](stream))
+        yield from unfolded(readers.guarded(read[container](stream)))

@@ -156,7 +156,7 @@ def test_a_person_has_one_answer_at_a_time(
         ({"messages": [*HELLO, *HELLO]}, 422, "the user last"),
         ({"messages": [{"role": "system", "content": "x"}]}, 422, "the user last"),
         ({"sampling": {"max_new_tokens": 100_000}}, 422, "2048"),
-        ({"sampling": {"temperature": -1}}, 422, "greater than or equal to 0"),
+        ({"sampling": {"temperature": -1}}, 422, "at least 0"),
         ({"sampling": {"top_q": 1}}, 422, "not permitted"),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -65,11 +66,30 @@ def of_tutelage(_: Request, error: Exception) -> Response:
 def of_validation(_: Request, error: Exception) -> Response:
     """A request that does not have the right shape; what it held is not repeated."""
     assert isinstance(error, RequestValidationError)
-    found = [
-        {"field": place_of(each["loc"]), "error": str(each["msg"]).removeprefix("Value error, ")[:500]}
-        for each in error.errors()[:20]
-    ]
+    found = [{"field": place_of(each["loc"]), "error": said_of(each)} for each in error.errors()[:20]]
     return problem(422, found[0]["error"], field=found[0]["field"] or None, problems=found)
+
+
+PLAIN = {
+    "missing": "this is missing", "extra_forbidden": "this is not permitted here", "json_invalid": "this is no JSON",
+    "greater_than_equal": "give at least {ge:g}", "greater_than": "give more than {gt:g}",
+    "less_than_equal": "give at most {le:g}", "less_than": "give less than {lt:g}",
+    "int_parsing": "give a whole number", "int_type": "give a whole number", "int_from_float": "give a whole number",
+    "float_parsing": "give a number", "float_type": "give a number", "finite_number": "give a number that ends",
+    "bool_parsing": "give true or false", "bool_type": "give true or false", "string_type": "give a text",
+    "string_too_short": "give at least {min_length} characters",
+    "string_too_long": "give at most {max_length} characters",
+    "too_short": "give at least {min_length}", "too_long": "give at most {max_length}",
+    "literal_error": "give {expected}", "enum": "give {expected}",
+    "list_type": "give a list", "dict_type": "give an object",
+}  # fmt: skip
+"""What is wrong with a value, by pydantic's name for it."""
+
+
+def said_of(error: Mapping[str, Any]) -> str:
+    """What is wrong and what would be right, in plain words."""
+    words = PLAIN.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
+    return words.format_map(error.get("ctx", {})) if error["type"] in PLAIN else words[:500]
 
 
 def place_of(location: tuple[Any, ...]) -> str:

@@ -221,9 +221,9 @@ def test_a_file_of_prompts_is_sent_and_kept(open_page: OpenPage, server: Server,
 def test_without_a_model_the_page_says_where_one_comes_from(
     open_page: OpenPage, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tutelage.serve import names
+    from tutelage.models import talkers
 
-    monkeypatch.setattr(names, "STARTERS", {})
+    monkeypatch.setattr(talkers, "STARTERS", {})
     make(store, 1)
     page = open_page(BO, "/judge/helpful/project")
     expect(page.get_by_role("heading", name="There is no model yet that could answer")).to_be_visible()

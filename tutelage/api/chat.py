@@ -32,7 +32,7 @@ from tutelage.api.wire_chat import Feedback, SaidInChat, TalkersTold, ToAnswer, 
 from tutelage.engine.generate import Sampling
 from tutelage.errors import DataError, TooManyError
 from tutelage.feedback.items import NewAnswer
-from tutelage.serve import names
+from tutelage.models import talkers
 from tutelage.serve.asking import Ask, Told
 from tutelage.serve.pool import Pool
 from tutelage.serve.verdicts import Said, write_down
@@ -59,7 +59,7 @@ def pool_of(request: Request, store: Store) -> Pool:
 def list_talkers(person: Rater, store: Record, request: Request) -> TalkersTold:
     """The models there are to talk to."""
     del person
-    return TalkersTold.of(names.known(store.workspace), pool_of(request, store).loaded())
+    return TalkersTold.of(talkers.known(store.workspace), pool_of(request, store).loaded())
 
 
 @router.post("", response_class=EventStream)
@@ -68,7 +68,7 @@ async def talk(body: ToAnswer, person: Rater, store: Record, request: Request) -
     messages = messages_of(body.messages)
     _check_order(messages)
     for name in body.models:
-        await asyncio.to_thread(names.find, name, store.workspace)
+        await asyncio.to_thread(talkers.find, name, store.workspace)
     turns = _turns(request)
     await _wait_for_turn(turns, person)
     events = _events(pool_of(request, store), turns, person, body, messages)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from tutelage.api.wire import Asked, Key, Name, Object, Text, Turns
 from tutelage.api.wire_projects import Answer, Reason
-from tutelage.serve.names import Known, Talker
+from tutelage.models.talkers import Known, Talker
 
 MOST_TOKENS = 2048
 """Of one answer."""

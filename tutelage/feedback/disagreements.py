@@ -73,9 +73,7 @@ def count(connection: Connection, person: Person, project: Project, *, most: int
     return sum(1 for _ in islice(disputed, most))
 
 
-def _looked_at(
-    connection: Connection, project: Project, after: str
-) -> Iterator[tuple[Any, Sequence[Row[Any]]]]:
+def _looked_at(connection: Connection, project: Project, after: str) -> Iterator[tuple[Any, Sequence[Row[Any]]]]:
     """Judged items by id behind `after`, each with its labels if it is disputed; (None, ()) after the last there is."""
     for _ in range(0, MOST_LOOKED_AT, AT_ONCE):
         rows = _judged(connection, project, after)

@@ -38,7 +38,7 @@ class Work:
     """Those of them since the time asked for."""
     why_nothing: str = ""
     """Where the project is open and nothing waits: `empty` (it has no items), `done` (all have their labels), `held`
-    (others are at work on them), `yours` (the rest one has judged or skipped) or `written` (the rest one has written)."""
+    (others are at work on them), `yours` (the rest one has judged or skipped), `written` (or is the author of)."""
 
 
 def work_of(

@@ -15,9 +15,9 @@ from tutelage.errors import DataError
 from tutelage.models.catalogue import STARTERS
 from tutelage.models.find import kind_of
 from tutelage.models.starter import starter_folder
+from tutelage.models.talkers import WRITES, Talker, known
 from tutelage.runs.files import NAME
 from tutelage.runs.shelf import find_folder
-from tutelage.serve.names import WRITES, Talker, known
 
 
 class Reader(NamedTuple):

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tutelage.errors import ModelError, TutelageError
+from tutelage.models.talkers import find, state_of
 from tutelage.serve.asking import Ask, Told
-from tutelage.serve.names import find, state_of
 from tutelage.serve.process import GONE, Listener, Process
 
 MOST_MODELS = 2

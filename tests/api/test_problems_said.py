@@ -62,4 +62,4 @@ def test_a_form_hears_it_with_the_field(acting: As) -> None:
     assert answer.status_code == 422
     told = answer.json()
     assert (told["error"], told["field"]) == ("give at least 1", "days")
-    assert acting(ADA).post("/api/invitations", json={}).json()["error"] == "this is missing"
+    assert acting(ADA).post("/api/pairs", json={}).json()["error"] == "this is missing"

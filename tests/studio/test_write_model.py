@@ -28,14 +28,14 @@ def speaking(page: Page, *pieces: str, models: tuple[str, ...] = ("tutor", "base
 
 def test_a_model_drafts_and_its_words_are_marked_until_edited(open_page: OpenPage, store: Store) -> None:
     page = open_page(CY, "/write/new")
-    speaking(page, "About ", "five ", "metres <b>or so</b>.")
+    speaking(page, "About ", "five ", "metres\r\n<b>or so</b>.")
     question(page).fill(GIRAFFE)
     answer(page).fill("My own words.")
     page.get_by_text("Let a model draft it").click()
     expect(page.get_by_label("Which model")).to_have_value("base")
     page.get_by_label("Which model").select_option("tutor")
     page.get_by_role("button", name="Draft the answer").click()
-    expect(answer(page)).to_have_value("About five metres <b>or so</b>.")
+    expect(answer(page)).to_have_value("About five metres\n<b>or so</b>.")
     mark = page.get_by_text("tutor’s words, not yet yours")
     expect(mark).to_be_visible()
     is_saved(page)

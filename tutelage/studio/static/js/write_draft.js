@@ -138,6 +138,7 @@ export function modelDrafts(hooks) {
       if (!stop.signal.aborted) hooks.complain(/** @type {Error} */ (error).message);
     }
     running = null;
+    text = text.replace(/\r\n?/g, "\n"); // as a text field holds it
     remember(text, model);
     button.replaceWith(menu);
     menu.open = false;

@@ -62,4 +62,6 @@ def test_a_form_hears_it_with_the_field(acting: As) -> None:
     assert answer.status_code == 422
     told = answer.json()
     assert (told["error"], told["field"]) == ("give at least 1", "days")
+    named = acting(ADA).post("/api/snapshots", json={"name": "bad name!"}).json()
+    assert named["error"] == "use letters, digits and . _ - only, and begin with a letter or a digit"
     assert acting(ADA).post("/api/pairs", json={}).json()["error"] == "this is missing"

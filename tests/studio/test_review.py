@@ -249,10 +249,12 @@ def test_snapshots_are_taken_compared_and_downloaded(open_page: OpenPage, store:
     expect(page.locator("main")).to_contain_text("never changes")
     page.get_by_label("Why").fill("The <b>first</b> ones")
     page.get_by_role("button", name="Take it").click()
-    expect(page.locator("#made")).to_have_text("curated@1 holds 2 pairs.")
+    expect(page.locator("#made")).to_have_text("curated@1 holds 2 pairs. Train a model on it")
     expect(page.locator("#one")).to_contain_text("The <b>first</b> ones")
     page.get_by_role("button", name="Take it").click()
-    expect(page.locator("#made")).to_have_text("Nothing is new since curated@1, so that one stands.")
+    expect(page.locator("#made")).to_have_text(
+        "Nothing is new since curated@1, so that one stands. Train a model on it"
+    )
     (third,) = waiting(store, "How old is an oak?")
     with store.write() as connection:
         pairs.edit(connection, BO, first, turns("How tall is a giraffe?", "About six metres."), base_revision=1)
@@ -260,7 +262,9 @@ def test_snapshots_are_taken_compared_and_downloaded(open_page: OpenPage, store:
             pairs.accept(connection, ADA, pair_id)
         pairs.withdraw(connection, BO, second)
     page.get_by_role("button", name="Take it").click()
-    expect(page.locator("#made")).to_have_text("curated@2 holds 2 pairs.")
+    expect(page.locator("#made")).to_contain_text("curated@2 holds 2 pairs.")
+    link = page.get_by_role("link", name="Train a model on it")
+    expect(link).to_have_attribute("href", "/runs/new?method=sft&data=curated%402")
     page.get_by_role("button", name="What differs").click()
     diff = page.locator("#diff")
     expect(diff.locator(".tally")).to_have_text("came1went1changed1stayed0")

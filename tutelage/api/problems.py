@@ -88,6 +88,8 @@ PLAIN = {
 
 def said_of(error: Mapping[str, Any]) -> str:
     """What is wrong and what would be right, in plain words."""
+    if "A-Za-z0-9" in str(error.get("ctx", {}).get("pattern")):
+        return "use letters, digits and . _ - only, and begin with a letter or a digit"
     words = PLAIN.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
     return words.format_map(error.get("ctx", {})) if error["type"] in PLAIN else words[:500]
 

@@ -15,6 +15,8 @@ const PAGE = 50;
 const form = $("#make");
 /** @type {Snapshot[]} */
 let snapshots = [];
+/** The newest snapshot of each dataset. @type {Map<string, number>} */
+let numbers = new Map();
 let chosen = new URLSearchParams(location.search).get("name") ?? "";
 
 /** @param {any} error */
@@ -42,6 +44,7 @@ async function showList() {
     if (!page.next) break;
     after = page.next;
   }
+  numbers = new Map(all.map(({ name, newest }) => [name, newest.number]));
   fill($("#names"), all.map(({ name }) => el("option", { value: name })));
   if (!all.length) {
     fill(place, el("div", { class: "empty" }, el("h2", {}, "No dataset yet"), el("p", {}, "Accept some pairs, then take the first snapshot with the form: it gets the name curated@1, and a training run can learn from it.")));
@@ -163,10 +166,12 @@ async function make() {
     ? { name, gold: form.elements.namedItem("gold").checked, repeats: form.elements.namedItem("repeats").checked, why: form.elements.namedItem("why").value }
     : { name, states: new FormData(form).getAll("states"), tags: list("tags"), sources: list("sources"), why: form.elements.namedItem("why").value };
   try {
-    const before = await get(`/api/snapshots/one?name=${encodeURIComponent(name)}`).catch(() => null);
     const made = await post("/api/snapshots", body);
-    const isOld = before && before.number === made.number;
-    $("#made").textContent = isOld ? `Nothing is new since ${made.name}@${made.number}, so that one stands.` : `${made.name}@${made.number} holds ${records(made.kind, made.num_records)}.`;
+    const snapshot = `${made.name}@${made.number}`;
+    const method = made.kind === "pairs" ? "sft" : "reward";
+    fill($("#made"),
+      numbers.get(name) === made.number ? `Nothing is new since ${snapshot}, so that one stands. ` : `${snapshot} holds ${records(made.kind, made.num_records)}. `,
+      el("a", { href: `/runs/new?${new URLSearchParams({ method, data: snapshot })}` }, "Train a model on it"));
     $("#made").hidden = false;
     chosen = made.name;
     await showList();

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from browsing import NARROW, OpenPage, Server, is_too_wide, serious
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from record import ADA, CY
 from sqlalchemy import select
 from talking import add_model
@@ -176,6 +176,11 @@ def test_two_models_blind_a_vote_and_the_names(open_page: OpenPage, server: Serv
 # --- what people say --------------------------------------------------------------------------------------------------
 
 
+def bottom(part: Locator) -> float:
+    """Where the lower edge of something is on the screen."""
+    return float(part.evaluate("e => e.getBoundingClientRect().bottom"))
+
+
 def test_thumbs_tags_and_better_words_land_in_the_record(open_page: OpenPage, server: Server, talking: Pool) -> None:
     page = chat(open_page, setup={"system": "Be brief."})
     answering(page, done("A leap year has 365 days."))
@@ -188,10 +193,13 @@ def test_thumbs_tags_and_better_words_land_in_the_record(open_page: OpenPage, se
     page.keyboard.press("w")
     box = page.get_by_label("What it should have said")
     expect(box).to_have_value("A leap year has 365 days.")
+    save = page.get_by_role("button", name="Save as a draft pair")
+    assert bottom(save) < page.locator("#composer, .composer").first.evaluate("e => e.getBoundingClientRect().top")
     box.fill("A leap year has 366 days.")
     expect(page.locator("#thread del")).to_have_text("365 ")
     page.keyboard.press("Control+Enter")
     expect(page.get_by_role("link", name="your draft")).to_be_visible()
+    expect(page.get_by_role("button", name="Change what it should have said")).to_be_focused()
     rows = label_rows(server.store)
     newest = rows[-1]
     assert [row.superseded_ms is None for row in rows] == [False] * (len(rows) - 1) + [True]

@@ -132,7 +132,7 @@ export class Opinions {
   // What should have been said ---------------------------------------------------------------------------------------
 
   rewriteButton() {
-    this.open = el("button", { type: "button", class: "button small", onclick: () => this.openBox(true) }, "Write what it should have said", this.hint("chat-rewrite"));
+    this.open = el("button", { type: "button", class: "button small", onclick: () => this.openBox(true) }, this.turn.opinion.rewrite ? "Change what it should have said" : "Write what it should have said", this.hint("chat-rewrite"));
     if (this.isLast) this.keys["chat-rewrite"] = { key: "w", label: "Write what it should have said", run: () => this.openBox(true) };
     return this.open;
   }
@@ -188,8 +188,9 @@ export class Opinions {
     this.box.hidden = false;
     this.open.hidden = true;
     if (focus) {
-      text.focus();
+      text.focus({ preventScroll: true });
       text.setSelectionRange(0, 0);
+      this.box.scrollIntoView({ block: "nearest" }); // all of it, above the message box
     }
   }
 

@@ -30,6 +30,9 @@ def test_an_invitation_opens_an_account_once(open_page: OpenPage, server: Server
         token = invitations.invite(connection, ada, "rater")[1]
     page = open_page(None, f"/join#{token}")
     page.get_by_label("Name").fill("eve")
+    page.get_by_label("Password").fill("short")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator(".field", has_text="Password").get_by_role("alert")).to_contain_text("5 characters")
     page.get_by_label("Password").fill("a long enough one")
     page.get_by_role("button", name="Begin").click()
     page.wait_for_url(server.url + "/")

@@ -50,7 +50,9 @@ function shortcut({ name, label, key, isChanged }) {
 
 const password = /** @type {HTMLFormElement} */ ($("#password"));
 onSubmit(password, async (given) => {
-  await put("/api/session/password", { old: given.old, new: given.new });
+  await put("/api/session/password", { old: given.old, new: given.new }).catch((error) => {
+    throw Object.assign(error, { field: error.field === "password" ? "new" : error.field });
+  });
   password.reset();
   toast("Your password is changed; every other session of yours has ended", "good");
 });

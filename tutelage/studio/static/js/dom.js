@@ -48,6 +48,28 @@ export function setRendered(node, html) {
   for (const part of node.querySelectorAll("p, ul, ol, blockquote, table, h1, h2, h3, h4, h5, h6")) part.setAttribute("dir", "auto"); // as its own script is read
 }
 
+/** Where a form says what is wrong with none of its fields. @type {WeakMap<HTMLFormElement, Comment>} */
+const homes = new WeakMap();
+
+/** Say what is wrong in a form, beside the field that it is about; without an error take it away.
+ * @param {HTMLFormElement} form @param {any} [error] */
+export function complainIn(form, error) {
+  const place = $(".error", form);
+  const home = homes.get(form) ?? document.createComment("what is wrong");
+  if (!homes.has(form)) place.before(home);
+  homes.set(form, home);
+  for (const each of form.querySelectorAll("[aria-invalid]")) each.removeAttribute("aria-invalid");
+  place.hidden = !error;
+  if (!error) return;
+  place.textContent = error.message;
+  const input = error.field ? form.elements.namedItem(String(error.field).split(".")[0]) : null;
+  if (!(input instanceof HTMLElement)) return home.after(place);
+  const field = input.closest(".field");
+  if (field) field.append(place);
+  input.setAttribute("aria-invalid", "true");
+  input.focus();
+}
+
 /** "3 min", "2 h", "4 days" since a time in milliseconds. @param {number} ms */
 export function ago(ms) {
   const seconds = Math.max(0, (Date.now() - ms) / 1000);

@@ -2,6 +2,7 @@
 /** The forms of the sign-in page and of the page that an invitation opens. */
 
 import { post } from "./api.js";
+import { complainIn } from "./dom.js";
 
 /** Only addresses of this site; never another host's. */
 function wanted() {
@@ -15,15 +16,13 @@ function onSubmit(id, run, then) {
   form?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
-    const error = /** @type {HTMLElement} */ (form.querySelector(".error"));
     button.disabled = true;
-    error.hidden = true;
+    complainIn(form);
     try {
       await run(/** @type {any} */ (Object.fromEntries(new FormData(form))));
       location.assign(then());
     } catch (problem) {
-      error.textContent = /** @type {Error} */ (problem).message;
-      error.hidden = false;
+      complainIn(form, problem);
       button.disabled = false;
     }
   });

@@ -1,7 +1,7 @@
 // @ts-check
 /** Words and figures of the pages about people: shares with their intervals, times, and a link that is shown once. */
 
-import { $, el, fill } from "./dom.js";
+import { $, complainIn, el, fill } from "./dom.js";
 import { toast } from "./shell.js";
 
 /** @typedef {{estimate: number, low: number, high: number}} Interval */
@@ -86,22 +86,13 @@ export function complain(error, selector = "#problem") {
 export function onSubmit(form, run) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const error = $(".error", form);
     const button = $("button.primary", form);
-    error.hidden = true;
-    for (const each of form.querySelectorAll("[aria-invalid]")) each.removeAttribute("aria-invalid");
+    complainIn(form);
     button.disabled = true;
     try {
       await run(/** @type {any} */ (Object.fromEntries(new FormData(form))));
     } catch (problem) {
-      const { field, message } = /** @type {any} */ (problem);
-      error.textContent = message;
-      error.hidden = false;
-      const input = field ? form.elements.namedItem(field) : null;
-      if (input instanceof HTMLElement) {
-        input.setAttribute("aria-invalid", "true");
-        input.focus();
-      }
+      complainIn(form, problem);
     } finally {
       button.disabled = false;
     }

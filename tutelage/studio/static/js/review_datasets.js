@@ -3,7 +3,7 @@
  * looked at: `?name=curated&old=1&new=3`. */
 
 import { get, post } from "./api.js";
-import { $, ago, el, fill } from "./dom.js";
+import { $, ago, complainIn, el, fill } from "./dom.js";
 import { diffNodes, legend } from "./write_diff.js";
 import { counted, gist, start, STATES } from "./write_words.js";
 
@@ -158,8 +158,8 @@ function changed(each) {
 const list = (name) => form.elements.namedItem(name).value.split(",").map((/** @type {string} */ each) => each.trim()).filter(Boolean);
 
 async function make() {
-  const error = $(".error", form);
-  error.hidden = $("#made").hidden = true;
+  complainIn(form);
+  $("#made").hidden = true;
   const name = form.elements.namedItem("name").value.trim();
   const isLabels = name.startsWith("labels:");
   const body = isLabels
@@ -177,8 +177,7 @@ async function make() {
     await showList();
     await choose(made.name);
   } catch (problem) {
-    error.textContent = /** @type {Error} */ (problem).message;
-    error.hidden = false;
+    complainIn(form, problem);
   }
 }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from browsing import NARROW, OpenPage, Server, is_too_wide, serious
 from playwright.sync_api import expect
 
 from tutelage.store import invitations
 from tutelage.store.people import Person
+from tutelage.studio import pages
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(open_page: OpenPage) -> None:
@@ -67,6 +71,24 @@ def test_the_way_back_never_leads_to_another_host(open_page: OpenPage, server: S
     page.get_by_label("Password").fill("a long enough one")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(server.url + "/")
+
+
+def test_a_password_stays_out_of_the_address_while_the_page_still_loads(open_page: OpenPage) -> None:
+    page = open_page(None, "/")
+    page.route("**/*.js", lambda route: route.abort())
+    page.goto(page.url)
+    page.get_by_label("Name").fill("eve")
+    page.get_by_label("Password").fill("a long enough one")
+    before = page.url
+    page.get_by_role("button", name="Sign in").click()
+    assert page.url == before
+
+
+def test_no_form_sends_itself() -> None:
+    """A form that is pressed before its script has come would put what it holds into the address."""
+    for template in (Path(pages.__file__).parent / "templates").glob("*.html"):
+        for form in re.findall("<form[^>]*>", template.read_text("utf-8")):
+            assert 'method="dialog"' in form, template.name
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/join"])

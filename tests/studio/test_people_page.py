@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from browsing import NARROW, OpenPage, Server, is_too_wide, serious
@@ -10,8 +12,10 @@ from playwright.sync_api import Page, expect
 from record import ADA, BO, CY, DEE
 from sqlalchemy import insert, select
 
+import tutelage
 from tutelage.feedback import items, projects, queue, submit
 from tutelage.feedback.items import NewAnswer, NewItem
+from tutelage.runs import jobs
 from tutelage.store import datasets, pairs, people, schema
 from tutelage.store.database import Store
 from tutelage.types import Message
@@ -281,6 +285,20 @@ def test_the_log_tells_who_did_what(open_page: OpenPage, store: Store) -> None:
     page = open_page(ADA, "/people/log", viewport=NARROW)
     assert not is_too_wide(page)
     expect(page.get_by_role("row", name="made a project")).to_contain_text("bo")
+
+
+def test_the_log_has_words_for_whatever_is_noted() -> None:
+    source = Path(tutelage.__file__).parent
+    known = set(re.findall(r'"([a-z_]+\.[a-z_]+)": "', (source / "studio/static/js/people_log.js").read_text("utf-8")))
+    code = "\n".join(path.read_text("utf-8") for path in source.rglob("*.py"))
+    noted = {
+        action for call in re.findall(r"audit\.note\((.{0,200})", code, re.DOTALL)
+        for action in re.findall(r'(?<!f)"([a-z_]+\.[a-z_]+)"', call.split("\n\n")[0])
+        if not action.endswith(".json")
+    }  # fmt: skip
+    noted |= {f"{kind}.{what}" for kind in get_args(jobs.Kind) for what in ("started", "resumed")}
+    assert len(noted) > 30
+    assert noted - known == set()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

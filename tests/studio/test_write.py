@@ -12,7 +12,7 @@ from pairs_written import GIRAFFE, HOSTILE, answer, is_saved, only_pair, questio
 from playwright.sync_api import Route, expect
 from record import ADA, BO, CY, DEE
 
-from tutelage.store import pair_views, pairs, writing_guide
+from tutelage.store import accounts, pair_views, pairs, writing_guide
 from tutelage.store.database import Store
 
 
@@ -51,6 +51,21 @@ def test_what_was_typed_survives_a_reload_without_a_server(open_page: OpenPage, 
     page.reload()
     expect(question(page)).to_have_value(GIRAFFE)
     expect(page.locator("#notice")).to_have_text("Brought back what this browser had kept.")
+    is_saved(page)
+    assert only_pair(store).messages[0].content == GIRAFFE
+
+
+def test_what_was_typed_after_the_session_ended_is_there_after_signing_in(open_page: OpenPage, store: Store) -> None:
+    with store.write() as connection:
+        accounts.set_password(connection, ADA, CY, "a long enough one")
+    page = open_page(CY, "/write/new")
+    expect(question(page)).to_be_focused()
+    page.context.clear_cookies()
+    question(page).fill(GIRAFFE)
+    page.get_by_label("Name").fill("cy")
+    page.get_by_label("Password").fill("a long enough one")
+    page.get_by_role("button", name="Sign in").click()
+    expect(question(page)).to_have_value(GIRAFFE)
     is_saved(page)
     assert only_pair(store).messages[0].content == GIRAFFE
 

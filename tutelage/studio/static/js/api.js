@@ -81,7 +81,7 @@ async function answer(response) {
     if (response.ok) throw new ApiError(response.status, "the server's answer cannot be read");
   }
   if (response.ok) return value;
-  if (response.status === 401 && csrf) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+  if (response.status === 401 && csrf) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
   throw new ApiError(response.status, value?.error ?? `the server answered ${response.status}`, value?.field ?? "", value?.line ?? 0);
 }
 

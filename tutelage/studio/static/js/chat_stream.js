@@ -20,7 +20,7 @@ export async function talk(body, hear, signal) {
   }
   if (!response.ok || !response.body) {
     const told = await response.json().catch(() => null);
-    if (response.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+    if (response.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
     throw new ApiError(response.status, told?.error ?? `the server answered ${response.status}`, told?.field ?? "");
   }
   await readEvents(response.body, hear);

@@ -13,7 +13,9 @@ const WORDS = {
   "project.created": "made a project", "project.chosen": "chose what to label", "item.adjudicated": "decided about an item", "runs.started": "started a run", "runs.stopped": "stopped a run",
   "runs.resumed": "went on with a run", "evaluations.started": "started an evaluation", "evaluations.stopped": "stopped an evaluation",
   "project.guideline": "wrote a version of the guidelines", "project.items": "added items", "project.state": "opened, paused or closed a project", "item.withdrawn": "withdrew an item",
-  "writing_guideline.changed": "wrote a version of the writing guideline", "files.exported": "exported files", "workspace.made": "made the workspace", "label.revealed": "looked who wrote the answers",
+  "writing_guideline.changed": "wrote a version of the writing guideline", "file.exported": "took data out as a file", "file.imported": "brought a file in", "job.stopped": "stopped a job",
+  "sampling.started": "let models answer", "sampling.resumed": "went on letting models answer",
+  "choice.started": "let a model choose what to label", "choice.resumed": "went on letting a model choose", "workspace.made": "made the workspace", "label.revealed": "looked who wrote the answers",
 };
 /** @type {Map<string, string>} */
 const names = new Map();

@@ -70,7 +70,7 @@ function leftOut(made) {
       el("caption", { class: "visually-hidden" }, "What is left out, and why"),
       el("thead", {}, el("tr", {}, ["Line", "Field", "Problem"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, shown.map((each) => el("tr", {},
-        el("td", { class: "num nowrap" }, each.line ?? each.record ?? ""), el("td", { class: "mono wrap" }, each.field ?? ""), el("td", { class: "wrap" }, each.problem))))),
+        el("td", { class: "num nowrap" }, each.line ?? each.record ?? ""), el("td", { class: "mono field-name" }, each.field ?? ""), el("td", { class: "wrap" }, each.problem))))),
     made.num_left_out > shown.length ? el("p", { class: "small dim" }, `and ${(made.num_left_out - shown.length).toLocaleString("en")} more`) : null);
 }
 

@@ -303,10 +303,16 @@ def test_a_loss_of_practice_is_not_told_as_an_error(open_page: OpenPage, store: 
     make_run(store.workspace, "one")
     page = open_page(bo, "/runs/one")
     expect(page.locator("[data-chart=loss]")).to_contain_text("How wrong it still is")
-    practice = make_run(store.workspace, "two", steps=0, method="ppo")
-    append(practice / "metrics.jsonl", [step(number, reward=0.5) for number in (1, 2)])
+    for name in ("two", "three"):
+        practice = make_run(store.workspace, name, steps=0, method="ppo", finished=True, num_steps=None)
+        append(practice / "metrics.jsonl", [step(number, reward=0.5) for number in (1, 2)])
     page.goto(page.url.replace("one", "two"))
     expect(page.locator("[data-chart=loss]")).to_contain_text("Need not fall")
+    expect(page.locator("#progress")).to_have_text("took 4 s")
+    page.goto(page.url.replace("/two", "?compare=two,three"))
+    expect(page.get_by_role("heading", name="What each step works against")).to_be_visible()
+    page.goto(page.url.replace("two,three", "one,two"))
+    expect(page.get_by_role("heading", name="How wrong it still is")).to_be_visible()
 
 
 def test_a_run_that_is_not_there_says_so(open_page: OpenPage, bo: Person) -> None:

@@ -31,7 +31,8 @@ def studio(
 ) -> int:
     """Open the studio: the web app in which people write pairs, judge answers, and watch the model get better.
 
-    A workspace that has no record of people yet gets one. Ctrl-C stops it once the requests under way are answered.
+    A workspace that has no record of people yet gets one. Ctrl-C stops it once the requests under way are answered;
+    whatever is streamed to pages ends at once, and runs go on.
 
     Parameters
     ----------

@@ -34,8 +34,9 @@ function show(told) {
   bar.hidden = run.made || (!run.num_steps && !isAlive(run));
   if (run.num_steps) [bar.max, bar.value] = [run.num_steps, run.step];
   else bar.removeAttribute("value");
-  const speed = run.metrics.tokens_per_second ? ` · ${Math.round(run.metrics.tokens_per_second).toLocaleString("en")} tokens a second` : "";
-  $("#progress").textContent = `${progress(run)}${isAlive(run) ? speed : ""}${run.seconds && !isAlive(run) ? ` · took ${duration(run.seconds)}` : ""}`;
+  const speed = run.metrics.tokens_per_second ? `${Math.round(run.metrics.tokens_per_second).toLocaleString("en")} tokens a second` : "";
+  const facts = [progress(run), isAlive(run) ? speed : "", run.seconds && !isAlive(run) ? `took ${duration(run.seconds)}` : ""];
+  $("#progress").textContent = facts.filter(Boolean).join(" · ");
   if (!before || before.state !== run.state || before.stopping !== run.stopping || before.error !== run.error) actions();
 }
 

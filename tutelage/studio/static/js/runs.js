@@ -112,7 +112,8 @@ async function compare() {
 
 /** @param {string[]} names @param {any[]} curves */
 function overlay(names, curves) {
-  const plots = PLOTS.flatMap((plot) => plot.curves.map(([metric, label], index) => ({ metric, title: index ? `${plot.title}, ${label}` : plot.title, term: plot.term, unit: plot.unit ?? "" })));
+  const practise = curves.every((each) => each.series.reward);
+  const plots = PLOTS.map((plot) => (practise && plot.practice ? { ...plot, ...plot.practice } : plot)).flatMap((plot) => plot.curves.map(([metric, label], index) => ({ metric, title: index ? `${plot.title}, ${label}` : plot.title, term: plot.term, unit: plot.unit ?? "" })));
   const drawn = plots.filter((plot) => curves.some((each) => each.series[plot.metric])).map((plot) => {
     const one = chart(plot);
     const lines = names.flatMap((name, index) => (curves[index].series[plot.metric] ? [{ label: name, ...curves[index].series[plot.metric] }] : []));

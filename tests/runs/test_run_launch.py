@@ -60,7 +60,7 @@ def test_a_run_is_started_seen_stopped_and_resumed(world: Store, bo: Person) -> 
     seen = wait(world, lambda each: not each.is_alive)
     assert (seen.state, seen.error) == ("interrupted", "bo stopped it")
     launch.resume(world, bo, "one")
-    assert wait(world, training).step > seen.step
+    wait(world, lambda each: training(each) and each.step > seen.step)
     assert launch.stop(world, bo, "one")  # of the new process it is the first time again
     wait(world, lambda each: each.state == "interrupted")
     said = look.log_tail(world.workspace, "one", 100)

@@ -81,7 +81,7 @@ async function answer(response) {
     if (response.ok) throw new ApiError(response.status, "the server's answer cannot be read");
   }
   if (response.ok) return value;
-  if (response.status === 401 && csrf) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+  if (response.status === 401 && csrf) toSignIn();
   throw new ApiError(response.status, value?.error ?? `the server answered ${response.status}`, value?.field ?? "", value?.line ?? 0);
 }
 
@@ -107,4 +107,14 @@ export async function render(texts) {
 /** "a/b c" in an address. @param {TemplateStringsArray} parts @param {...any} values */
 export function path(parts, ...values) {
   return parts.reduce((all, part, index) => all + encodeURIComponent(values[index - 1]) + part);
+}
+
+let leaving = false; // several requests may find out at once, and a second leave would break off the first
+
+/** Go to sign in, and come back here afterwards. */
+function toSignIn() {
+  if (leaving) return;
+  leaving = true;
+  setTimeout(() => { leaving = false; }, 5000); // they may have stayed, to save what they were typing
+  location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
 }

@@ -95,22 +95,22 @@ def test_a_run_is_stopped_and_found_again_by_another_studio_and_resumed(
     fill_in(page)
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(server.url + "/runs/mine")
-    expect(page.locator("#state")).to_have_text("training")
+    expect(page.locator("#state")).to_have_text("training", timeout=60_000)
     server.stop()
-    expect(page.locator("#connection")).to_be_visible()
+    expect(page.locator("#connection")).to_be_visible(timeout=60_000)
     before = look.see(light.workspace, "mine").step
     server.start()
-    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("#connection")).to_be_hidden(timeout=60_000)
     page.wait_for_function("before => Number(document.querySelector('#bar').value) > before", arg=before)
     page.reload()
-    expect(page.locator("#state")).to_have_text("training")
+    expect(page.locator("#state")).to_have_text("training", timeout=60_000)
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop").click()
     expect(page.locator("#state")).to_have_text("interrupted", timeout=60_000)  # a process takes its time to end
     expect(page.locator("#trouble")).to_contain_text("bo stopped it")
     stopped_at = int(page.locator("#bar").evaluate("bar => bar.value"))
     page.get_by_role("button", name="Resume").click()
-    expect(page.locator("#state")).to_have_text("training")
+    expect(page.locator("#state")).to_have_text("training", timeout=60_000)
     page.wait_for_function("before => Number(document.querySelector('#bar').value) > before", arg=stopped_at)
 
 

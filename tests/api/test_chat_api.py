@@ -148,7 +148,7 @@ def test_a_person_has_one_answer_at_a_time(
     [
         ({"models": []}, 422, "at least 1"),
         ({"models": ["sft", "sft", "sft"]}, 422, "at most 2"),
-        ({"models": ["../sft"]}, 422, "pattern"),
+        ({"models": ["../sft"]}, 422, "use letters"),
         ({"models": ["nothing"]}, 404, "no model 'nothing' to talk to; there are sft, base"),
         ({"models": ["starter-base"]}, 404, "is not on this machine yet"),
         ({"messages": []}, 422, "at least 1"),

@@ -6,11 +6,12 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from browsing import NARROW, OpenPage, Server, is_too_wide, serious
 from made_runs import append, make_model, make_run, step
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tiny import tiny_folder
 from training_process import start_light
 
@@ -112,6 +113,24 @@ def test_a_run_is_stopped_and_found_again_by_another_studio_and_resumed(
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#state")).to_have_text("training", timeout=60_000)
     page.wait_for_function("before => Number(document.querySelector('#bar').value) > before", arg=stopped_at)
+
+
+def test_a_late_answer_does_not_undo_what_the_stream_has_said(
+    open_page: OpenPage, server: Server, light: Store, bo: Person
+) -> None:
+    launch.start(light, bo, "sft", {"model": "tiny", "data": "starter", "out": "mine"})
+    page = open_page(bo, "/runs/mine")
+    expect(page.locator("#state")).to_have_text("training", timeout=SLOWLY)
+    held: list[tuple[Route, dict[str, Any]]] = []
+    page.route(re.compile("/api/runs/mine$"), lambda route: held.append((route, route.fetch().json())))
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("interrupted", timeout=SLOWLY)
+    for route, told in held:
+        route.fulfill(json=told | {"run": told["run"] | {"state": "running", "stopping": True}})
+    page.wait_for_timeout(200)
+    expect(page.locator("#state")).to_have_text("interrupted")
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
 
 
 def test_curves_samples_and_warnings_appear_as_they_come(open_page: OpenPage, store: Store, bo: Person) -> None:

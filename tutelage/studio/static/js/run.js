@@ -19,6 +19,7 @@ let run = null;
 /** @type {any[]} */
 let warnings = [];
 let resumeCommand = "";
+let numTold = 0; // how often the stream has said how it stands
 let logTimer = 0;
 let lostTimer = 0;
 const PATIENCE_MS = 3000;
@@ -73,8 +74,7 @@ async function stop() {
   $("#ask-stop").close();
   try {
     const { at_once } = await post(`${address}/stop`);
-    toast(at_once ? "It stops at once." : "It stops after this step.", "good");
-    await refresh();
+    toast(at_once ? "It stops at once." : "It stops after this step.", "good"); // the stream tells what comes of it
   } catch (error) {
     toast(/** @type {Error} */ (error).message, "bad");
   }
@@ -85,7 +85,9 @@ async function resume() {
   if (!(button instanceof HTMLButtonElement) || button.disabled) return;
   button.disabled = true;
   try {
-    show(await post(`${address}/resume`));
+    const before = numTold;
+    const told = await post(`${address}/resume`);
+    if (numTold === before) show(told); // else the stream knows better
     toast("It goes on.", "good");
   } catch (error) {
     button.disabled = false;
@@ -126,9 +128,10 @@ async function loadLog() {
 
 /** Everything anew. */
 async function refresh() {
+  const before = numTold;
   const [whole, metrics, answers] = await Promise.all([get(address), get(`${address}/metrics`), get(`${address}/samples`)]);
   resumeCommand = whole.resume_command;
-  show(whole.run);
+  if (numTold === before) show(whole.run); // an answer that took long must not undo what the stream has said since
   showConfig(whole.config);
   curves.set(metrics.series, metrics.last_step);
   samples.set(answers.prompts);
@@ -142,6 +145,7 @@ function follow() {
   const on = (/** @type {string} */ kind, /** @type {(data: any) => void} */ work) => source.addEventListener(kind, (event) => work(JSON.parse(/** @type {MessageEvent} */ (event).data)));
   on("state", (told) => {
     const changed = run?.state !== told.state;
+    numTold += 1;
     show(told);
     if (changed) void get(address).then((whole) => showConfig(whole.config));
     if (!logTimer) logTimer = window.setTimeout(() => { logTimer = 0; void loadLog(); }, 1000);

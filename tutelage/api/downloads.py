@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from starlette.background import BackgroundTask
@@ -19,11 +20,10 @@ from starlette.responses import FileResponse
 def written(write: Callable[[Path], object]) -> Path:
     """The file that `write` makes at the path it is given, in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="tutelage-download-"))
-    try:
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
         write(folder / "file")
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        undo.pop_all()
     return folder / "file"
 
 

@@ -70,7 +70,7 @@ class Guard:
             return
         try:
             await self.app(scope, _limited(receive, limit), send_guarded)
-        except Exception:
+        except Exception:  # whatever it is: the log has it, and who asked gets a plain answer with nothing of it
             log.exception("%s %s", scope["method"], scope["path"])
             if started:
                 raise

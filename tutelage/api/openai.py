@@ -18,7 +18,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -288,16 +288,15 @@ Events = AsyncGenerator[Told, None]
 async def _first_event(reply: Reply) -> tuple[Told, Events]:
     """Wait until the answer begins, so that an error is an error's answer and no stream."""
     events = reply.service.pool.answer(reply.service.model, reply.ask)
-    try:
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(events.aclose)
         async for told in events:
             if told.kind == "error":
                 status, message, place = _failed(told)
                 raise DataError(message, field=place) if status == 400 else HTTPException(status, message)
             if told.kind not in ("waiting", "loading"):
+                undo.pop_all()
                 return told, events
-    except BaseException:
-        await events.aclose()
-        raise
     raise HTTPException(500, "the model ended without a word")
 
 

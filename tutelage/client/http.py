@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,12 +89,10 @@ class Http:
 
     def download(self, path: str, out: Path, **query: Any) -> int:
         """Write what is at `path` to a file; gives how many bytes. A file that is there is never written over."""
-        with out.open("xb") as file:
-            try:
-                self._patiently(lambda: self._fetch(path, query, file), again=True)
-            except BaseException:
-                out.unlink()
-                raise
+        with out.open("xb") as file, ExitStack() as undo:
+            undo.callback(out.unlink)
+            self._patiently(lambda: self._fetch(path, query, file), again=True)
+            undo.pop_all()
             return file.tell()
 
     def _fetch(self, path: str, query: Mapping[str, Any], file: Any) -> httpx.Response:

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -98,13 +98,16 @@ def folder_made(workspace: Path) -> Iterator[None]:
     if is_there and not workspace.is_dir():
         raise StoreError(f"{workspace} is a file, and a workspace is a folder; name another")
     workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
+    with ExitStack() as undo:
         if not is_there:
-            with suppress(OSError):
-                workspace.rmdir()
-        raise
+            undo.callback(_remove_empty, workspace)
+        yield
+        undo.pop_all()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def has_store(workspace: Path) -> bool:

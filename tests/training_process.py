@@ -6,11 +6,9 @@ called `fails…` ends with an error before it begins, `breaks…` after its fir
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
+
+from light_process import start
 
 CHILD = """
 import os, sys, time
@@ -37,13 +35,5 @@ sys.exit(130)
 """
 
 
-def start_light(
-    arguments: Sequence[str], log: int, lock: int, folder: Path, environment: Mapping[str, str]
-) -> int:  # fmt: skip
-    """As `tutelage.runs.process.spawn`."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,),
-        start_new_session=True, cwd=folder, env=dict(environment),
-    )  # fmt: skip
-    threading.Thread(target=process.wait, daemon=True).start()
-    return process.pid
+start_light = partial(start, CHILD)
+"""As `tutelage.runs.process.spawn`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from light_process import noted
 from made_models import REWARD, evaluated, made
 from record import BO, CY
 from tiny import tiny_folder
@@ -32,14 +32,7 @@ def models(store: Store) -> Store:
 @pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Instead of processes, the arguments with which they would have been started."""
-    found: list[list[str]] = []
-
-    def note(arguments: list[str], *_: Any) -> int:
-        found.append(arguments)
-        return 1
-
-    monkeypatch.setattr(evaluations, "spawn", note)
-    return found
+    return noted(monkeypatch, evaluations)
 
 
 # What may be asked for -----------------------------------------------------------------------------------------------

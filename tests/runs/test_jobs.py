@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from light_process import noted
 from made_models import REWARD, made
 from record import ADA, BO, CY
 from sqlalchemy import func, select
@@ -48,14 +49,7 @@ def project(store: Store) -> Project:
 @pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Instead of processes, the arguments with which they would have been started."""
-    found: list[list[str]] = []
-
-    def note(arguments: list[str], *_: Any) -> int:
-        found.append(arguments)
-        return 1
-
-    monkeypatch.setattr(jobs, "spawn", note)
-    return found
+    return noted(monkeypatch, jobs)
 
 
 def begin(store: Store, wanted: Wanted = ASKED) -> str:

@@ -65,6 +65,7 @@ PICTURES = (
     Picture("write", "aylin", "/write/{returned}"),
     Picture("review", "jonas", "/review", whole=False),
     Picture("judge", "jonas", "/judge/helpful", ("1",), whole=False),
+    Picture("project", "jonas", "/judge/helpful/project"),
     Picture("rank", "jonas", "/judge/order", whole=False),
     Picture("rate", "jonas", "/judge/qualities", whole=False),
     Picture("chat", "jonas", "/chat#said"),

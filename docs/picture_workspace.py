@@ -63,6 +63,7 @@ def fill(store: Store, me: str = "mira") -> dict[str, Person]:
             judge(connection, crew, project, share, draw)
         labels = datasets.make_snapshot(connection, crew["jonas"], "labels:helpful", why="for a first reward model")
     make_runs(store.workspace, draw, {"curated@1": first.id, "labels:helpful@1": labels.id})
+    make_jobs(store.workspace, judged[0])
     with store.write() as connection:
         lineage.rescan(connection, store.workspace)
         spread(connection, draw)
@@ -191,6 +192,31 @@ def verdict(connection: Connection, task: queue.Task, draw: random.Random) -> di
         draw.shuffle(rest)
         return {"order": [best, *rest]}
     return {"scores": {each["name"]: draw.choice([1, 2] if worse[0] else [3, 3, 4]) for each in task.attributes}}
+
+
+# Sampling ------------------------------------------------------------------------------------------------------------
+
+
+def make_jobs(workspace: Path, project: Project) -> None:
+    """Answers that were sampled for the project some weeks ago, and a choice of what comes first."""
+    asked = {"models": ["assistant-1"], "prompts": "compare", "num_prompts": 40, "num_there": 0, "num_sealed": 0,
+             "num_answers": 2, "temperature": 1.0, "max_new_tokens": 256, "seed": 0, "again": False}  # fmt: skip
+    _make_job(workspace, project, "sampling", 20, asked, {"num_answers": 80, "num_items": 40, "num_equal": 0})
+    asked = {"rule": "uncertainty", "reward": "taste-1", "number": 20, "random_frac": 0.25, "seed": 0}
+    chosen = {"num_items": 20, "num_random": 5, "num_open": 31, "num_verdicts": 61, "num_unreadable": 0}
+    _make_job(workspace, project, "choice", 2, asked, chosen)
+
+
+def _make_job(
+    workspace: Path, project: Project, kind: str, days_ago: int, asked: Mapping[str, Any], result: Mapping[str, int]
+) -> None:
+    at_ms = now_ms() - days_ago * DAY_MS
+    folder = workspace / "jobs" / project.id / schema.new_id()
+    folder.mkdir(parents=True)
+    record = {"kind": kind, "project": project.name, "by": "jonas", "at_ms": at_ms, "asked": asked}
+    _write(folder / "asked.json", json.dumps(record), at_ms / 1000)
+    _write(folder / "progress.json", json.dumps({"result": result}), at_ms / 1000)
+    _write(folder / "log.txt", f"$ tutelage project sample {project.name}\n", at_ms / 1000)
 
 
 # Runs and models -----------------------------------------------------------------------------------------------------

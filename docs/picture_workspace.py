@@ -216,7 +216,8 @@ def _make_job(
     record = {"kind": kind, "project": project.name, "by": "jonas", "at_ms": at_ms, "asked": asked}
     _write(folder / "asked.json", json.dumps(record), at_ms / 1000)
     _write(folder / "progress.json", json.dumps({"result": result}), at_ms / 1000)
-    _write(folder / "log.txt", f"$ tutelage project sample {project.name}\n", at_ms / 1000)
+    command = {"sampling": "project sample", "choice": "choose"}[kind]
+    _write(folder / "log.txt", f"$ tutelage {command} {project.name}\n", at_ms / 1000)
 
 
 # Runs and models -----------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_nobody_accepts_their_own_words(store: Store) -> None:
         with pytest.raises(NotAllowedError, match="nobody else can review it; accept it with --own"):
             pairs.accept(connection, ADA, mine)
         pairs.accept(connection, ADA, mine, allow_own=True)
-        with pytest.raises(NotAllowedError, match="cy is rater; this needs the role reviewer"):
+        with pytest.raises(NotAllowedError, match="cy has the role rater; this needs the role reviewer"):
             pairs.accept(connection, CY, mine)
 
 

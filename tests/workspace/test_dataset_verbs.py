@@ -79,7 +79,7 @@ def test_what_is_chosen_and_what_cannot_be(cli: Command, store: Store) -> None:
         pairs.draft(connection, BO, [Message("user", "Three?")])
     told = cli("snapshot", "some", "--state", "accepted", "--state", "draft")
     assert told == "some@2: 2 pairs\nleft out 1: there is no answer yet\n"
-    assert "cy is rater; this needs the role reviewer" in cli("snapshot", "some", "--by", "cy", fails=True)
+    assert "cy has the role rater; this needs the role reviewer" in cli("snapshot", "some", "--by", "cy", fails=True)
     assert "is no name for a dataset" in cli("snapshot", "../some", fails=True)
     assert "no dataset 'other'" in cli("datasets", "other", fails=True)
     for wrong in ("curated@0", "curated@x", "some file"):

@@ -163,7 +163,7 @@ def test_the_whole_loop_back_forward_and_taken_out(store: Store, say: Callable[.
 
 def test_only_an_admin_takes_work_out(store: Store, say: Callable[..., str]) -> None:
     where = ("--workspace", str(store.workspace))
-    assert "bo is reviewer; this needs the role admin" in say("remove-work", "cy", "--by", "bo", *where)
+    assert "bo has the role reviewer; this needs the role admin" in say("remove-work", "cy", "--by", "bo", *where)
     assert "nobody here is called 'zoe'" in say("remove-work", "zoe", *where)
     assert "no model learned from their work" in say("remove-work", "cy", *where)
 

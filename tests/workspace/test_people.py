@@ -55,7 +55,7 @@ def test_an_invitation_that_was_printed_can_be_accepted_or_taken_back(say: Say, 
     assert say("invite", "--revoke", made[0].id)[0] == 2
     code, _, error = say("invite", "admin", "--by", "cy")
     assert code == 2
-    assert "cy is rater; this needs the role admin" in error
+    assert "cy has the role rater; this needs the role admin" in error
 
 
 def test_roles_and_accounts_change(say: Say, store: Store) -> None:

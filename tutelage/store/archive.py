@@ -21,6 +21,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -118,12 +119,11 @@ class Reader:
             raise StoreError(f"there is no file {path}") from error
         except _BROKEN as error:
             raise StoreError(f"{path} is no backup of Tutelage, or was cut off ({error})") from error
-        try:
+        with ExitStack() as unless_whole:
+            unless_whole.callback(self._archive.close)
             self.manifest = self._read_manifest()
             self._check_names()
-        except BaseException:
-            self._archive.close()
-            raise
+            unless_whole.pop_all()
 
     def __enter__(self) -> Reader:
         return self

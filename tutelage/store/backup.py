@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -257,15 +257,11 @@ def _fill(connection: Connection, reader: Reader) -> dict[str, int]:
 @contextmanager
 def _moved(entries: list[PurePosixPath], aside: Path, workspace: Path) -> Iterator[None]:
     """Put models, runs and so on in their places, and take them back when the block fails: all of them or none."""
-    moved: list[Path] = []
-    try:
+    with ExitStack() as back:
         for entry in entries:
             place = workspace / entry
             place.parent.mkdir(exist_ok=True)
             os.rename(aside / entry, place)
-            moved.append(place)
+            back.callback(os.rename, place, aside / entry)
         yield
-    except BaseException:
-        for place in moved:
-            os.rename(place, aside / place.relative_to(workspace))
-        raise
+        back.pop_all()

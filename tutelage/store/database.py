@@ -16,7 +16,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -263,9 +263,8 @@ def open_store(workspace: Path) -> Store:
     if not has_store(workspace):
         raise StoreError(f"{workspace} has no record of people and their work yet; make it with `tutelage init`")
     store = Store(workspace, database_url(workspace))
-    try:
+    with ExitStack() as unless_read:
+        unless_read.callback(store.close)
         check_version(store)
-    except BaseException:
-        store.close()
-        raise
+        unless_read.pop_all()
     return store

@@ -35,7 +35,7 @@ class Person:
 def require(person: Person, role: Role) -> None:
     """Raise `NotAllowedError` unless `person` has at least `role`."""
     if not person.active or ROLES.index(person.role) < ROLES.index(role):
-        raise NotAllowedError(f"{person.name} is {person.role}; this needs the role {role}")
+        raise NotAllowedError(f"{person.name} has the role {person.role}; this needs the role {role}")
 
 
 def add_person(connection: Connection, name: str, role: Role, password_hash: str | None = None) -> Person:

@@ -98,7 +98,7 @@ class _Unforeseen:
 
         try:
             await self.app(scope, receive, noticed)
-        except Exception:
+        except Exception:  # the last guard: whatever broke, the person is told, and the log has it
             if started:
                 raise
             log.exception("%s %s", scope["method"], scope["path"])

@@ -5,6 +5,7 @@ Leaves out: the addresses (`tutelage.api.openai`), and chatting in the studio, w
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,12 +133,12 @@ def _record(workspace: Path, by: str | None) -> tuple[Store | None, Person | Non
             raise ConfigError(f"--by {by}: {workspace} has no record of people yet; make it with `tutelage init`")
         return None, None
     store = open_store(workspace)
-    try:
+    with ExitStack() as unless_known:
+        unless_known.callback(store.close)
         with store.read() as connection:
-            return store, acting(connection, by)
-    except BaseException:
-        store.close()
-        raise
+            person = acting(connection, by)
+        unless_known.pop_all()
+    return store, person
 
 
 def _greet(model: str, address: str, key: str | None, workspace: Path, person: Person | None) -> None:

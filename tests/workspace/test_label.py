@@ -259,7 +259,10 @@ def test_gold_items_come_from_a_file_or_from_the_project(cli: Command, tmp_path:
         (("label", "nothing"), "no project 'nothing'; `tutelage project list` shows them"),
         (("label", "helpful", "--by", "eve"), "nobody here is called 'eve'; `tutelage people` lists everyone"),
         (("project", "create", "x", "--kind", "rating", "--attribute", "a:b"), "--attribute a:b: give NAME:LOWEST"),
-        (("project", "create", "x", "--kind", "thumbs", "--by", "cy"), "cy has the role rater; this needs"),
+        (
+            ("project", "create", "x", "--kind", "thumbs", "--by", "cy"),
+            "cy has the role rater; this needs the role reviewer",
+        ),
         (("project", "gold", "helpful"), "give --data FILE, or --item ID with --verdict JSON"),
         (("project", "gold", "helpful", "--item", "1", "--verdict", "tie"), "--verdict is no JSON"),
         (("project", "sample", "helpful", "--prompts", "sealed"), "'sealed' names the sealed prompts"),

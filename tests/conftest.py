@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tiny import FAMILIES, tiny_folder
 
 pytest_plugins = ["record", "browsing"]
 torch.set_num_threads(1)
+settings.register_profile("here", deadline=None)  # a deadline is wall time, and a neighbour's work is in it
+settings.load_profile("here")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose children ignore Ctrl-C too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -74,7 +74,7 @@ def test_choosing_by_chance_as_json(filled: Store, capsys: pytest.CaptureFixture
         (("helpful", "--number", "0", "--rule", "random"), "--number is 0"),
         (("helpful", "--number", "3", "--rule", "random", "--random-frac", "2"), "--random-frac is 2.0"),
         (("nothing", "--number", "3", "--rule", "random"), "no project 'nothing'"),
-        (("helpful", "--number", "3", "--rule", "random", "--by", "cy"), "cy is rater"),
+        (("helpful", "--number", "3", "--rule", "random", "--by", "cy"), "cy has the role rater"),
         (("helpful", "--number", "3", "--reward", "tiny", "--clusters", "0"), "--clusters is 0"),
         (("helpful", "--number", "3", "--reward", "tiny", "--look-at", "0"), "--look-at is 0"),
     ],

@@ -22,10 +22,10 @@ browser: install
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || $(BIN)/playwright install chromium
 
 test: install browser
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: install browser
-	$(BIN)/pytest -n 2 -m 'not slow and not starter and not peers and not vllm' -x
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow and not starter and not peers and not vllm' -x
 
 check: install
 	$(BIN)/ruff check .

@@ -86,7 +86,7 @@ class Server:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _kill_a_worker(self, draw: random.Random) -> None:
-        workers = [each for each in psutil.Process(self.process.pid).children() if "spawn_main" in str(each.cmdline())]
+        workers = [each for each in psutil.Process(self.process.pid).children() if _is_worker(each)]
         if workers:
             draw.choice(workers).kill()
             self.num_killed["worker"] += 1
@@ -103,6 +103,13 @@ class Server:
             self._thread.join(timeout=60)
         if self.process.poll() is None:
             self._kill_all()
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in str(process.cmdline())
+    except psutil.NoSuchProcess:  # it was killed a moment ago, and may wait to be reaped
+        return False
 
 
 def prepare(store: Store) -> list[str]:

@@ -216,6 +216,7 @@ def test_a_project_from_making_it_to_its_progress(cli: Command, tmp_path: Path):
     assert "there are no projects yet; `tutelage project create`" in cli("project", "list").out
     made = cli("project", "create", "helpful", "--kind", "comparison", "--overlap", "2", "--guideline", str(guide))
     assert "there are no such items" in cli("project", "items", "helpful").out
+    assert "--after is 'foo', and an id has 32" in cli("project", "items", "helpful", "--after", "foo").err
     assert (made.code, made.out.splitlines()[0]) == (0, "project helpful (comparison), 2 labels an item")
     assert cli("project", "items", "helpful", "--data", str(data)).out.startswith("3 items added, 0 there already")
     assert cli("project", "items", "helpful", "--data", str(data)).out.startswith("0 items added, 3 there already")

@@ -127,6 +127,8 @@ def test_pages_of_a_list(cli: Command, store: Store) -> None:
     assert f"the next page: --after {ids[1]}" in first
     lines = cli("list", "--limit", "2", "--after", ids[1], "--json").splitlines()
     assert [json.loads(line)["id"] for line in lines] == ids[2:]
+    assert cli("list", "--after", ids[1][:31], "--json").splitlines() == lines
+    assert "no pair foo" in cli("list", "--after", "foo", fails=True)
 
 
 def test_hostile_text_reaches_no_terminal(cli: Command, store: Store) -> None:

@@ -74,7 +74,7 @@ def list_pairs(
     text
         Only pairs that begin with something that holds these words, whatever the case.
     after
-        Go on behind the pair with this id, the last of the page before.
+        Go on behind the pair with this id, the last of the page before, or the beginning of its id.
     limit
         Pairs to show, at most 500.
     json
@@ -87,8 +87,9 @@ def list_pairs(
     from tutelage.store import pairs
 
     def read(connection: Connection, person: Person) -> Any:
+        begin = pairs.get(connection, person, pairs.find_id(connection, person, after)).id if after else None
         found = pairs.listing(
-            connection, person, state=state, tag=tag, author=author, text=text, after=after, limit=limit
+            connection, person, state=state, tag=tag, author=author, text=text, after=begin, limit=limit
         )
         return found, pairs.count_by_state(connection, person)
 

@@ -6,6 +6,7 @@ Leaves out: projects themselves (`tutelage.workspace.projects`), and sampling an
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,6 +65,8 @@ def items(
         return _add(name, data, by, workspace, gold=False)
     if not 1 <= limit <= 1_000:
         raise ConfigError(f"--limit is {limit}; it must be 1 to 1000")
+    if after and re.fullmatch("[0-9a-f]{32}", after) is None:
+        raise ConfigError(f"--after is {after!r}, and an id has 32 hexadecimal digits; take the last one of a list")
     found = read(workspace, by, lambda connection, person: items.listing(
         connection, person, projects.get(connection, name), state=state or "", after=after, limit=limit
     ))  # fmt: skip

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
 import json
 import shutil
 
 import pytest
 import torch
 from tiny import tiny_folder, tiny_model, tiny_tokenizer
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models.adapt import LoraConfig, add_lora
-from tutelage.models.load import load_model
+from tutelage.models.load import load_model, load_tokenizer
 from tutelage.models.save import save_model
 from tutelage.models.template import ensure_chat_template
 
@@ -240,3 +244,14 @@ def test_pickles_and_second_copies_are_never_fetched(monkeypatch, tiny_llama):
     load_model("owner/name")
     assert not {"*.bin", "*.pt", "*.py"} & set(asked["allow_patterns"])
     assert asked["ignore_patterns"] == ["consolidated*", "*/*"]
+
+
+def test_a_tokenizer_is_parsed_once_and_belongs_to_its_model_alone(tiny_llama):
+    first, second = (load_tokenizer(tiny_llama, trust_remote_code=False) for _ in range(2))
+    first.add_tokens(["<new>"])
+    assert len(first) == len(second) + 1
+    third = copy.deepcopy(first)  # what is copied later is copied
+    third.add_tokens(["<newer>"])
+    assert len(third) == len(first) + 1
+    assert Tokenizer not in copyreg.dispatch_table
+    assert second("Hello there").input_ids == AutoTokenizer.from_pretrained(tiny_llama)("Hello there").input_ids

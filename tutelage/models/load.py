@@ -152,7 +152,7 @@ def load_tokenizer(path: Path, trust_remote_code: bool) -> Any:
 
 @contextmanager
 def _handed_over() -> Iterator[None]:
-    """Hand what was parsed over to its tokenizer, which would make a copy: longer work than parsing (262,144 tokens: 2 s).
+    """Hand what was parsed over to its tokenizer, which would copy it: 2 s of work where there are 262,144 tokens.
 
     A reductor that gives a string says that a deep copy is the object itself, as it is for functions.
     """

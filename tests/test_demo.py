@@ -22,6 +22,8 @@ from tutelage.store.ancestry import Made, Source, ancestors
 from tutelage.store.database import open_store
 from tutelage.train.api import Run, train
 
+pytestmark = pytest.mark.slow  # the whole loop
+
 SEALED = [prompt for prompt in load_prompts("sealed") if prompt.id in story.SHOWN]
 COMPARE = load_prompts("compare")[:6]
 

@@ -24,6 +24,8 @@ from tutelage.serve.pool import Pool
 from tutelage.store import schema
 from tutelage.store.database import Store
 
+pytestmark = pytest.mark.slow  # real model processes
+
 HELLO = [{"role": "user", "content": "Hello?"}]
 PATIENCE_SECONDS = 120
 

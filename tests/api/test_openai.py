@@ -24,6 +24,8 @@ from tutelage.store import pairs, schema
 from tutelage.store.database import Store
 from tutelage.types import Message
 
+pytestmark = pytest.mark.slow  # real model processes
+
 KEY = "tut-serve-key"
 HELLO: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
 PATIENCE_SECONDS = 120

@@ -25,6 +25,8 @@ from tutelage.store.database import Store
 from tutelage.store.people import Person
 from tutelage.types import Message
 
+pytestmark = pytest.mark.slow  # thousands of requests
+
 EXAMPLES = int(os.environ.get("TUTELAGE_EXAMPLES", "5"))
 KEEPS_ITS_CALLER = {("PATCH", "/api/people/{person_id}"), ("DELETE", "/api/tokens/{token_id}")}
 """Left out, for a lucky guess would end the session of the test; other tests are about them."""

@@ -16,6 +16,8 @@ from tutelage.store import pairs
 from tutelage.store.database import Store
 from tutelage.types import Message
 
+pytestmark = pytest.mark.slow  # every call as everybody
+
 ROLE_OF = {
     "GET /api/health": "anyone",
     "GET /api/openapi.json": "anyone",

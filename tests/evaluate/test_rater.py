@@ -20,6 +20,8 @@ from tutelage.evaluate.rater import ScriptedRater, win_rate
 from tutelage.evaluate.rater_prompt import content_stems, length_range, stem
 from tutelage.types import Answer, Message, Prompt
 
+pytestmark = pytest.mark.slow  # thousands of judgements
+
 RATER = ScriptedRater()
 PAN = "How do you clean a dirty pan?"
 GOOD = (

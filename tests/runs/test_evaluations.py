@@ -19,6 +19,8 @@ from tutelage.runs.process import only_starter
 from tutelage.runs.said import SILENT
 from tutelage.store.database import Store
 
+pytestmark = pytest.mark.slow  # a real evaluation in a process of its own
+
 
 @pytest.fixture
 def models(store: Store) -> Store:

@@ -33,6 +33,8 @@ from tutelage.store import pairs, schema
 from tutelage.store.database import Store
 from tutelage.types import Message, Prompt
 
+pytestmark = pytest.mark.slow  # real model processes
+
 ASKED = Wanted(("one",), typed=("What is tea?", "What is rain?"), max_new_tokens=6)
 
 

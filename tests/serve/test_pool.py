@@ -23,6 +23,8 @@ from tutelage.serve.asking import Ask, Told, ask_line, read_ask
 from tutelage.serve.pool import Pool
 from tutelage.types import Message
 
+pytestmark = pytest.mark.slow  # real model processes
+
 HELLO = (Message("user", "Hello?"),)
 SHORT = Ask(HELLO, Sampling(max_new_tokens=8))
 LONG = Ask(HELLO, Sampling(max_new_tokens=400, ignore_eos=True))

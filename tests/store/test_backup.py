@@ -29,6 +29,8 @@ from tutelage.store.labels import NewLabel, add_label
 from tutelage.store.rows import read_rows, tables_of
 from tutelage.types import Message
 
+pytestmark = pytest.mark.slow  # both databases, whole
+
 ODD = "a “quoted” line\n\u2028\u0001 \U0001f9f9 ' \\ {} \x7f"
 Rows = dict[str, list[dict[str, Any]]]
 

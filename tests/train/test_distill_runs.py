@@ -23,6 +23,8 @@ from tutelage.methods.registry import find_method
 from tutelage.train.optimizer import MasterAdamW
 from tutelage.train.teacher import Teacher
 
+pytestmark = pytest.mark.slow  # whole runs
+
 TIMING = ("seconds", "tokens_per_second")
 FAST: dict[str, Any] = {
     "model": "student", "teacher": "teacher", "prompts": "prompts.jsonl", "prompts_per_step": 2, "group_size": 2,

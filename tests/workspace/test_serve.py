@@ -18,6 +18,8 @@ from tutelage.errors import ConfigError
 from tutelage.store.database import Store
 from tutelage.workspace import serve as verb
 
+pytestmark = pytest.mark.slow  # a real server and model
+
 PATIENCE_SECONDS = 120
 
 

@@ -17,6 +17,8 @@ from tutelage.store import sessions
 from tutelage.store.database import Store
 from tutelage.workspace.server import STOP_SECONDS
 
+pytestmark = pytest.mark.slow  # real servers
+
 PATIENCE_SECONDS = 120
 
 

@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Tests start many processes of Python, and each would compile the same files again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: install demo browser test test-fast test-peers test-vllm check bench clean peers
 
 install: $(STAMP)

@@ -18,12 +18,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+WHOLE = frozenset({"api", "client", "serve", "studio", "workspace"})
+"""Rooms whose tests run a server, a browser or a verb as a whole."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files with long tests first, so that what is left at the end is short and all workers end together."""
-    for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker("slow")
+    """Mark as slow what `make test-fast` can do without: whole things, and the record's second database.
+
+    The files with long tests go first, so that what is left at the end is short and all workers end together.
+    """
     long = {item.path for item in items if "slow" in item.keywords}
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if item.path.parent.name in WHOLE or any(type(each) is str and each == "postgresql" for each in parameters):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.path not in long)
 
 

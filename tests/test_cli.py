@@ -24,6 +24,8 @@ from tiny import tiny_folder
 import tutelage
 from tutelage.cli import main
 
+pytestmark = pytest.mark.slow  # verbs as a whole
+
 PAIRS = [{"prompt": f"What is {number}?", "completion": f"It is number {number}."} for number in range(6)]
 QUICK = ("--epochs", "1", "--batch-size", "3", "--num-samples", "0", "--learning-rate", "1e-3")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tutelage.data import check_file, load_conversations, load_prompts
 from tutelage.errors import DataError, TutelageError
 
+pytestmark = pytest.mark.slow  # thousands of files
+
 SUFFIXES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".other", ""]
 
 NAMES = """messages conversations prompt completion instruction input output question answer system history reference

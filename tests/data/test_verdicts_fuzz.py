@@ -15,6 +15,8 @@ from tutelage.data import check_file, load_comparisons, load_ratings
 from tutelage.errors import DataError, TutelageError
 from tutelage.types import Comparison, Rating
 
+pytestmark = pytest.mark.slow  # thousands of files
+
 NAMES = """prompt instruction input question context messages conversations system history chosen rejected edited
 original completions responses ranks ranking ratings scores rating score stars label thumbs winner preference tie
 strength margin response_a response_b response1 response2 response_0 response_1 conversation_a conversation_b

@@ -10,6 +10,8 @@ import pytest
 
 from tutelage.engine.memory import KEPT_KERNELS, bound_kernel_cache
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 

@@ -35,6 +35,8 @@ from tutelage.models.load import Loaded, load_model
 from tutelage.models.starter import cache_folder, ensure_starter, starter_folder
 from tutelage.models.starter_convert import convert_starter
 
+pytestmark = pytest.mark.slow  # a conversion each
+
 SHOUT = "raise SystemExit('code of the package was run')"
 
 

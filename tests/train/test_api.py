@@ -29,6 +29,8 @@ from tutelage.train.dropout import disable_dropout, dropout_line
 from tutelage.train.loop import Loop
 from tutelage.train.space import MARGIN_BYTES
 
+pytestmark = pytest.mark.slow  # whole runs
+
 PAIRS = [{"prompt": f"What is {number}?", "completion": f"It is {number} and dry."} for number in range(8)]
 FAST: dict[str, Any] = {"batch_size": 4, "epochs": 1, "num_samples": 0, "precision": "fp32"}
 

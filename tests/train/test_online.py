@@ -35,6 +35,8 @@ from tutelage.train.optimizer import MasterAdamW
 from tutelage.train.rollouts import Actor, Clock, PromptItem
 from tutelage.train.space import MARGIN_BYTES
 
+pytestmark = pytest.mark.slow  # whole runs
+
 ONLINE = sorted(
     name
     for name, cls in all_methods().items()

@@ -26,6 +26,8 @@ from tutelage.train.observe import observe
 from tutelage.train.reference import Precomputed, compute_logprobs
 from tutelage.types import Comparison, Message
 
+pytestmark = pytest.mark.slow  # whole runs
+
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = [
     {"prompt": f"What is {n}?", "chosen": f"It is {n} and dry.", "rejected": f"No {n * n} idea at all, sorry."}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from record import ADA, PEOPLE, Postgres
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, event, func, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -70,6 +72,32 @@ def test_a_read_sees_one_state_throughout_and_cannot_change_it(any_store: Store)
         add_setting(connection, "from-a-read")
     with any_store.write() as connection:  # the same pooled connection may write again
         add_setting(connection, "from-a-write")
+
+
+def test_ctrl_c_within_a_write_comes_when_it_is_done(any_store: Store) -> None:
+    def press(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), any_store.write() as connection:  # noqa: PT012
+        event.listen(connection, "after_cursor_execute", press)
+        add_setting(connection, "a")
+    with pytest.raises(KeyboardInterrupt):
+        any_store.run(lambda connection: (add_setting(connection, "b"), press()))
+    begun = time.monotonic()
+    with any_store.write() as connection:
+        add_setting(connection, "c")
+    assert time.monotonic() - begun < database.BUSY_TIMEOUT_SECONDS / 2
+    with any_store.read() as connection:
+        assert {"a", "b", "c"} <= set(connection.execute(select(schema.settings.c.name)).scalars())
+
+
+def test_a_long_write_ends_at_ctrl_c_and_leaves_nothing(any_store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), any_store.write_long() as connection:  # noqa: PT012
+        add_setting(connection, "a")
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+    with any_store.read() as connection:
+        assert "a" not in connection.execute(select(schema.settings.c.name)).scalars().all()
 
 
 def test_sqlite_syncs_every_commit_and_checks_references(store: Store) -> None:

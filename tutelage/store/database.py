@@ -36,6 +36,7 @@ from tutelage.store.address import (
     parse_url,
 )
 from tutelage.store.failures import explained, may_pass, shown
+from tutelage.store.held_signals import held_back
 from tutelage.store.write_turns import WriteTurns
 
 __all__ = [
@@ -77,8 +78,15 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """A connection whose changes are kept together when the block ends, or dropped together when it raises.
 
-        One write inside another waits for itself, and fails after `BUSY_TIMEOUT_SECONDS`.
+        Ctrl-C waits until it is done, unless the block is one that takes long (`write_long`). One write inside another
+        waits for itself, and fails after `BUSY_TIMEOUT_SECONDS`.
         """
+        with held_back(), self.write_long() as connection:
+            yield connection
+
+    @contextmanager
+    def write_long(self) -> Iterator[Connection]:
+        """As `write`, but Ctrl-C ends it at once: for what takes long and is followed by no other write."""
         with self._explaining("write"), self._transaction("write") as connection:
             yield connection
 
@@ -97,7 +105,7 @@ class Store:
         """
         for seconds in WAITS_SECONDS:
             try:
-                with self._transaction("write") as connection:
+                with held_back(), self._transaction("write") as connection:
                     return work(connection)
             except DBAPIError as error:
                 if not may_pass(error):

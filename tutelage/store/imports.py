@@ -100,7 +100,7 @@ def import_file(
         with store.read() as connection:
             job.rehearse(connection, opened)
     elif options.strict:
-        with store.write() as connection:
+        with store.write_long() as connection:
             job.whole(connection, opened)
     else:
         job.in_batches(store, opened)

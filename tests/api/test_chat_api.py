@@ -89,7 +89,7 @@ def test_an_answer_comes_in_pieces_with_its_settings(address: str, tokens: dict[
     assert kind == "done"
     assert "".join(data["text"] for kind, data in told if kind == "text") == done["text"]
     assert (done["model"], done["side"]) == ("sft", 0)
-    assert 1 <= done["num_tokens"] <= 8
+    assert 0 <= done["num_tokens"] <= 8  # a random model may end at once
     assert done["num_prompt_tokens"] > 0
     assert done["sampling"] | {"seed": 0} == {"temperature": 0.7, "top_p": 1.0, "max_new_tokens": 8, "seed": 0}
 

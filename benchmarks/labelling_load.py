@@ -213,7 +213,7 @@ def _insert_labels(
     from sqlalchemy import insert, select, update
 
     from tutelage.store import schema
-    from tutelage.store.schema import new_id, now_ms
+    from tutelage.store.ids import new_id, now_ms
 
     if not ids:
         return

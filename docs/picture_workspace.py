@@ -24,8 +24,8 @@ from tutelage.feedback.items import NewAnswer, NewItem
 from tutelage.feedback.projects import Project
 from tutelage.store import datasets, invitations, lineage, pairs, people, schema, writing_guide
 from tutelage.store.database import Store
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import now_ms
 from tutelage.types import Message
 
 DAY_MS = 86_400_000
@@ -211,7 +211,7 @@ def _make_job(
     workspace: Path, project: Project, kind: str, days_ago: int, asked: Mapping[str, Any], result: Mapping[str, int]
 ) -> None:
     at_ms = now_ms() - days_ago * DAY_MS
-    folder = workspace / "jobs" / project.id / schema.new_id()
+    folder = workspace / "jobs" / project.id / new_id()
     folder.mkdir(parents=True)
     record = {"kind": kind, "project": project.name, "by": "jonas", "at_ms": at_ms, "asked": asked}
     _write(folder / "asked.json", json.dumps(record), at_ms / 1000)

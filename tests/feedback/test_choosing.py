@@ -15,8 +15,8 @@ from tutelage.feedback.projects import Project
 from tutelage.feedback.view import Features
 from tutelage.store import schema
 from tutelage.store.database import Store
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.labels import NewLabel, add_label
-from tutelage.store.schema import new_id, now_ms
 from tutelage.types import Message
 
 DIM = 6

@@ -10,6 +10,7 @@ from tutelage.feedback import submit
 from tutelage.feedback.loop import Loop, loop
 from tutelage.store import lineage, pairs, schema
 from tutelage.store.database import Store
+from tutelage.store.ids import now_ms
 from tutelage.store.people import Person
 from tutelage.types import Message
 
@@ -63,6 +64,6 @@ def test_verdicts_since_the_newest_reward_model(any_store: Store) -> None:
     say(any_store, CY, given(any_store, CY, project))
     with any_store.write() as connection:
         row = {"name": "rm", "method": "reward", "origin": {}, "run": "rm"}
-        connection.execute(insert(schema.models).values(id="m", created_ms=schema.now_ms() + 1, **row))
+        connection.execute(insert(schema.models).values(id="m", created_ms=now_ms() + 1, **row))
     assert seen(any_store, CY).num_labels_since == 0
     assert seen(any_store, CY).models["reward"].name == "rm"

@@ -29,9 +29,9 @@ from tutelage.store.datasets import (
     snapshots_of,
     take_snapshot,
 )
+from tutelage.store.ids import new_id
 from tutelage.store.labels import NewLabel, add_label, check_value
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id
 from tutelage.types import Message
 
 ATTRIBUTES = ({"name": "helpful", "low": 0, "high": 4}, {"name": "correct", "low": 1, "high": 5})

@@ -20,11 +20,11 @@ from tutelage.store.database import Store
 from tutelage.store.export_files import ExportReport, export_file
 from tutelage.store.export_formats import FORMATS
 from tutelage.store.exports import Filters, find_wanted, records
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.import_rows import ImportOptions
 from tutelage.store.imports import import_file
 from tutelage.store.labels import NewLabel, add_label
 from tutelage.store.pairs import NewPair, accept, add_pairs, draft, edit, withdraw
-from tutelage.store.schema import new_id, now_ms
 from tutelage.types import Message
 
 SYSTEM, ASKED = Message("system", "Be brief."), Message("user", "Name a fruit.")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tutelage.store import schema
-from tutelage.store.schema import new_id
+from tutelage.store import ids
+from tutelage.store.ids import new_id
 
 
 def test_ids_of_one_millisecond_sort_in_the_order_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "now_ms", lambda: 1_795_852_128_789)
+    monkeypatch.setattr(ids, "now_ms", lambda: 1_795_852_128_789)
     made = [new_id() for _ in range(2_000)]
     assert made == sorted(set(made))
     assert {len(each) for each in made} == {32}
@@ -22,7 +22,7 @@ def test_ids_of_one_millisecond_sort_in_the_order_they_were_made(monkeypatch: py
 
 def test_ids_of_different_milliseconds_sort_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1_000, 1_300))
-    monkeypatch.setattr(schema, "now_ms", lambda: next(clock))
+    monkeypatch.setattr(ids, "now_ms", lambda: next(clock))
     made = [new_id() for _ in range(300)]
     assert made == sorted(made)
     assert len({each[12:] for each in made}) == 300  # drawn anew
@@ -39,12 +39,12 @@ def test_threads_get_ids_of_their_own() -> None:
 
 
 def _make(sent: Any) -> None:
-    schema.now_ms = lambda: 7
+    ids.now_ms = lambda: 7
     sent.put([new_id() for _ in range(50)])
 
 
 def test_a_fork_draws_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "now_ms", lambda: 7)
+    monkeypatch.setattr(ids, "now_ms", lambda: 7)
     new_id()
     context = multiprocessing.get_context("fork")
     sent = context.Queue()

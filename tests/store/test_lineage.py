@@ -16,10 +16,10 @@ from tutelage.errors import ConflictError, NotAllowedError, NotFoundError
 from tutelage.models.folder import ORIGIN_FILE, write_origin
 from tutelage.store import contents, lineage, pairs, schema
 from tutelage.store.database import Store
+from tutelage.store.ids import new_id
 from tutelage.store.labels import NewLabel, add_label
 from tutelage.store.lineage import Held
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id
 from tutelage.store.uses import Step
 from tutelage.types import Message
 

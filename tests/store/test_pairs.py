@@ -12,10 +12,10 @@ from sqlalchemy import Connection, insert, text, update
 from tutelage.errors import ConflictError, DataError, NotAllowedError, NotFoundError, TutelageError
 from tutelage.store import pair_views, pairs, schema
 from tutelage.store.database import Store
+from tutelage.store.ids import new_id
 from tutelage.store.pair_rules import MAX_CHARACTERS, MAX_TURNS
 from tutelage.store.pair_views import listing_query
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id
 from tutelage.types import Message
 
 

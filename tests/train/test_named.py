@@ -21,8 +21,8 @@ from tutelage.store import pairs, schema
 from tutelage.store.contents import add_answer, add_prompt
 from tutelage.store.database import Store
 from tutelage.store.datasets import Snapshot, make_snapshot, snapshot_of
+from tutelage.store.ids import new_id
 from tutelage.store.labels import NewLabel, add_label
-from tutelage.store.schema import new_id
 from tutelage.train import api
 from tutelage.train.config import build_config
 from tutelage.train.named import with_snapshots

@@ -19,9 +19,9 @@ from tutelage.errors import ConflictError
 from tutelage.store import contents, pairs, schema
 from tutelage.store.database import Store
 from tutelage.store.datasets import make_snapshot
+from tutelage.store.ids import new_id
 from tutelage.store.labels import NewLabel, add_label
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id
 from tutelage.types import Message
 
 SMALL: dict[str, Any] = {"num_samples": 0, "precision": "fp32", "max_steps": 1, "quiet": True, "batch_size": 2}

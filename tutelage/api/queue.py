@@ -17,7 +17,7 @@ from tutelage.api.wire_projects import Draft, Lease, NextTask, Shown, Skip, Subm
 from tutelage.evaluate.markdown import render_markdown
 from tutelage.feedback import projects, queue, submit
 from tutelage.feedback.queue import Task
-from tutelage.store.schema import now_ms
+from tutelage.store.ids import now_ms
 
 router = APIRouter(prefix="/api", tags=["queue"])
 Rendered = Annotated[bool, Query(description="Whether to give the texts as safe HTML, too, which spares a request.")]

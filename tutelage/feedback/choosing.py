@@ -26,8 +26,8 @@ from tutelage.feedback.targets import targets
 from tutelage.feedback.view import Features, Said, View, all_in
 from tutelage.store import audit, people, schema
 from tutelage.store.contents import as_messages
+from tutelage.store.ids import now_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import now_ms
 from tutelage.store.turns import take_turn
 from tutelage.types import Message
 

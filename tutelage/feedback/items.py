@@ -20,9 +20,9 @@ from tutelage.feedback.projects import Project
 from tutelage.feedback.words import storable, storable_json, typed
 from tutelage.store import audit, people, schema
 from tutelage.store.contents import as_json, as_messages, content_hash, insert_missing
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.labels import check_value
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.turns import take_turn
 from tutelage.types import Message
 

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from tutelage.feedback import projects, work
 from tutelage.feedback.projects import Project
 from tutelage.store import schema
+from tutelage.store.ids import now_ms
 from tutelage.store.people import Person, require
-from tutelage.store.schema import now_ms
 
 MANY = 99
 """Waiting items are counted so far."""

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.feedback.words import no_longer_than, storable
 from tutelage.store import audit, people, schema
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.labels import Kind
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.turns import take_turn
 
 KINDS: tuple[Kind, ...] = ("comparison", "ranking", "thumbs", "rating")

@@ -30,9 +30,9 @@ from tutelage.feedback.projects import Project, get
 from tutelage.feedback.words import storable_json, typed
 from tutelage.store import people, schema
 from tutelage.store.contents import as_messages
+from tutelage.store.ids import new_id
+from tutelage.store.ids import now_ms as clock_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id
-from tutelage.store.schema import now_ms as clock_ms
 from tutelage.store.turns import take_turn
 from tutelage.types import Message
 

@@ -26,9 +26,9 @@ from tutelage.feedback.words import request_key as checked_key
 from tutelage.feedback.words import storable, storable_json, typed
 from tutelage.store import audit, people, schema
 from tutelage.store.contents import add_answer, add_prompt, as_json
+from tutelage.store.ids import now_ms as clock_ms
 from tutelage.store.labels import NewLabel, add_label, find_request, said_again, write_label
 from tutelage.store.people import Person
-from tutelage.store.schema import now_ms as clock_ms
 from tutelage.store.turns import take_turn
 from tutelage.types import Message
 

@@ -13,8 +13,8 @@ from tutelage.feedback import projects
 from tutelage.feedback import queue_sql as sql
 from tutelage.feedback.projects import Project
 from tutelage.store import people, schema
+from tutelage.store.ids import now_ms as clock_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import now_ms as clock_ms
 
 COUNTED = 1_000
 """Waiting items are counted so far; beyond it there are "more"."""

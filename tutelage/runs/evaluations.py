@@ -36,8 +36,8 @@ from tutelage.runs.said import ended, lines_of, note_stop
 from tutelage.runs.shelf import NOT_ASKED, find_folder
 from tutelage.store import audit
 from tutelage.store.database import Store
+from tutelage.store.ids import now_ms
 from tutelage.store.people import Person, require
-from tutelage.store.schema import now_ms
 from tutelage.train.run_folder import is_locked, strict_json, write_durably
 
 State = Literal["running", "finished", "failed", "stopped"]

@@ -33,8 +33,8 @@ from tutelage.runs.process import environment_for, only_starter, spawn
 from tutelage.runs.said import STOPPED, ended, lines_of, note_stop
 from tutelage.store import audit
 from tutelage.store.database import Store
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person, require
-from tutelage.store.schema import new_id, now_ms
 from tutelage.train.run_folder import is_locked, strict_json, write_durably
 
 Kind = Literal["sampling", "choice"]

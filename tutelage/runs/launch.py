@@ -28,8 +28,8 @@ from tutelage.runs.process import environment_for, only_starter, spawn
 from tutelage.runs.rules import Asked
 from tutelage.store import audit
 from tutelage.store.database import Store
+from tutelage.store.ids import now_ms
 from tutelage.store.people import Person, require
-from tutelage.store.schema import now_ms
 from tutelage.train.config import TrainConfig
 from tutelage.train.run_folder import RunFolder, strict_json, trainer_of, write_durably
 

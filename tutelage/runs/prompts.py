@@ -33,7 +33,7 @@ from tutelage.feedback.sample import check_prompts
 from tutelage.runs.evaluations import prompt_files
 from tutelage.store import schema
 from tutelage.store.contents import as_json, as_messages, content_hash, insert_missing
-from tutelage.store.schema import new_id, now_ms
+from tutelage.store.ids import new_id, now_ms
 from tutelage.types import Prompt
 
 RECORD, PAIRS, PROJECT = "record", "pairs", "project:"

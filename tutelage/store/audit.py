@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from tutelage.store import people, schema
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id, now_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from tutelage.store.address import CONFIG_FILE, choose_address, folder_made, not
 from tutelage.store.archive import FOLDERS, LEVEL, Reader, Writer, check_inside, sync_folder
 from tutelage.store.database import Store
 from tutelage.store.failures import shown
+from tutelage.store.ids import now_ms
 from tutelage.store.migrate import (
     REVISION,
     VERSION_TABLE,
@@ -37,7 +38,6 @@ from tutelage.store.migrate import (
     upgrade_within,
 )
 from tutelage.store.rows import read_rows, references_last, tables_of, write_rows
-from tutelage.store.schema import now_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tutelage.store import schema
-from tutelage.store.schema import new_id, now_ms
+from tutelage.store.ids import new_id, now_ms
 from tutelage.types import Message
 
 

@@ -27,9 +27,9 @@ from tutelage.store import schema
 from tutelage.store.database import Store
 from tutelage.store.dataset_names import LABELS, RESERVED, is_name, split_name
 from tutelage.store.dataset_rows import Choice, chosen_labels, chosen_pairs, frozen_labels, frozen_pairs, split_labels
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.pair_rules import check_no_nul
 from tutelage.store.people import Person, require
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.training_lines import Line
 from tutelage.store.turns import take_turn
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from tutelage.errors import ConflictError
 from tutelage.store import schema
 from tutelage.store.contents import content_hash
+from tutelage.store.ids import now_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import now_ms
 
 KEPT_DAYS = 7
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, bindparam, case, func, select, update
 from tutelage.data.foreign import IncomingLabel
 from tutelage.store import schema
 from tutelage.store.contents import as_json, content_hash
+from tutelage.store.ids import now_ms
 from tutelage.store.import_prompts import NewPrompt, prompt_ids
 from tutelage.store.import_rows import Run, ids_of_people, in_parts, ordered_ids, write_all
-from tutelage.store.schema import now_ms
 
 Key = tuple[str, tuple[str, ...]]  # the prompt's id and the sorted texts of the answers
 

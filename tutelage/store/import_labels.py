@@ -20,10 +20,10 @@ from tutelage.data.foreign import IncomingLabel
 from tutelage.errors import ConfigError, DataError
 from tutelage.store import audit, schema
 from tutelage.store.contents import as_json, content_hash
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.import_items import Placed, count_done, place_items
 from tutelage.store.import_rows import Outcome, Run, check_storable, ids_of_people, in_parts, ordered_ids, refused
 from tutelage.store.labels import check_value
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.turns import take_turn
 
 KINDS = ("comparison", "ranking", "thumbs", "rating")

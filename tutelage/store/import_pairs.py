@@ -18,6 +18,7 @@ from tutelage.data.foreign_tutelage import UNFINISHED
 from tutelage.errors import DataError
 from tutelage.store import schema
 from tutelage.store.contents import as_json, content_hash
+from tutelage.store.ids import now_ms
 from tutelage.store.import_rows import (
     Outcome,
     Run,
@@ -31,7 +32,6 @@ from tutelage.store.import_rows import (
 from tutelage.store.pair_rules import check_messages, check_origin, check_tags
 from tutelage.store.pair_views import STATES
 from tutelage.store.pairs import searched_text
-from tutelage.store.schema import now_ms
 from tutelage.store.similar import remember
 from tutelage.store.turns import take_turn
 from tutelage.types import Message

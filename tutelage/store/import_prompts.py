@@ -15,8 +15,8 @@ from tutelage.data.foreign import IncomingPrompt
 from tutelage.errors import DataError
 from tutelage.store import schema
 from tutelage.store.contents import as_json, content_hash, insert_missing
+from tutelage.store.ids import now_ms
 from tutelage.store.import_rows import Outcome, Run, check_storable, in_parts, ordered_ids, refused
-from tutelage.store.schema import now_ms
 from tutelage.types import Message
 
 

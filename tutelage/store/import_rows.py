@@ -19,8 +19,8 @@ from tutelage.data.raw import one_line
 from tutelage.errors import DataError
 from tutelage.store import schema
 from tutelage.store.contents import insert_missing
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id, now_ms
 from tutelage.types import Source
 
 MAX_NAME_CHARACTERS = 200

@@ -31,13 +31,13 @@ from tutelage.data.foreign_open import FORMATS, Opened, open_foreign, refuse_add
 from tutelage.errors import ConfigError, DataError, NotFoundError
 from tutelage.store import audit, people, schema
 from tutelage.store.database import Store
+from tutelage.store.ids import now_ms
 from tutelage.store.import_labels import add_labels, project_name
 from tutelage.store.import_pairs import add_pairs
 from tutelage.store.import_prompts import add_prompts
 from tutelage.store.import_rows import ImportOptions, Outcome, Run
 from tutelage.store.pair_rules import check_no_nul, check_origin, check_tags
 from tutelage.store.people import Person
-from tutelage.store.schema import now_ms
 
 STATES = ("draft", "submitted", "accepted")
 BATCH_THINGS = 500

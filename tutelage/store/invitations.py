@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.store import audit, passwords, people, schema
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person, Role
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.secret import hashed, new_token, secret
 
 PREFIX = "inv_"

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.store import schema
-from tutelage.store.schema import new_id, now_ms
+from tutelage.store.ids import new_id, now_ms
 
 Kind = Literal["comparison", "ranking", "thumbs", "rating"]
 SIDED = ("first", "second")

@@ -26,9 +26,9 @@ from tutelage.models.ensemble import is_plain_name
 from tutelage.models.folder import read_origin
 from tutelage.store import schema
 from tutelage.store.ancestry import Made, Source, ancestors, ancestors_from_files
+from tutelage.store.ids import new_id
 from tutelage.store.origins import inputs_of, made_ms
 from tutelage.store.removal import Removal, remove_person
-from tutelage.store.schema import new_id
 from tutelage.store.snapshot_facts import Facts, withdrawn_in
 from tutelage.store.uses import (
     Held,

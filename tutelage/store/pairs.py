@@ -28,6 +28,7 @@ from tutelage.data.similarity import normalise
 from tutelage.errors import ConflictError, DataError, NotAllowedError, NotFoundError
 from tutelage.store import schema
 from tutelage.store.contents import as_json, content_hash
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.pair_rules import (
     MAX_TAGS,
     check_messages,
@@ -56,7 +57,6 @@ from tutelage.store.pair_views import (
     visible,
 )
 from tutelage.store.people import Person, require
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.similar import remember
 from tutelage.types import Message
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from tutelage.errors import DataError, TooManyError
 from tutelage.store import schema
-from tutelage.store.schema import new_id, now_ms
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.secret import SECRET
 
 MIN_CHARACTERS, MAX_CHARACTERS = 10, 1000

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from tutelage.errors import ConflictError, NotAllowedError, NotFoundError
 from tutelage.store import schema
-from tutelage.store.schema import new_id, now_ms
+from tutelage.store.ids import new_id, now_ms
 
 Role = Literal["rater", "reviewer", "admin"]
 ROLES: tuple[Role, ...] = ("rater", "reviewer", "admin")

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Select, Table, case, insert, or_, select, upd
 
 from tutelage.store import schema
 from tutelage.store.audit import note
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person, require
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.uses import Held, Use, parts, snapshots_holding, uses_of
 
 ACTION = "people.work_removed"

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from tutelage.errors import DataError, NotFoundError
 from tutelage.store import audit, schema
+from tutelage.store.ids import new_id, now_ms
 from tutelage.store.people import Person, as_person
-from tutelage.store.schema import new_id, now_ms
 from tutelage.store.secret import hashed, new_token, secret
 
 SESSION_DAYS = 14

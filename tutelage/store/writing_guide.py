@@ -16,9 +16,9 @@ from sqlalchemy import Connection, insert, select
 
 from tutelage.errors import ConflictError, DataError, NotFoundError
 from tutelage.store import audit, schema
+from tutelage.store.ids import now_ms
 from tutelage.store.pair_rules import check_no_nul
 from tutelage.store.people import Person, require
-from tutelage.store.schema import now_ms
 from tutelage.store.turns import take_turn
 
 MAX_CHARACTERS = 50_000

@@ -24,9 +24,9 @@ from tutelage.feedback.projects import Project
 from tutelage.feedback.queue import Task
 from tutelage.feedback.work import work_of
 from tutelage.store.database import Store
+from tutelage.store.ids import new_id
 from tutelage.store.labels import STRENGTHS
 from tutelage.store.people import Person
-from tutelage.store.schema import new_id
 from tutelage.workspace.keyboard import Keyboard, text
 
 LETTERS = "ABCDEFGHI"

@@ -138,7 +138,7 @@ def upgrade(*, workspace: Path = WORKSPACE) -> int:
 
 def _back_up_before(store: Store, revision: str) -> Path:
     from tutelage.store.backup import back_up
-    from tutelage.store.schema import now_ms
+    from tutelage.store.ids import now_ms
 
     folder = store.workspace / "backups"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,7 +22,8 @@ from torch.nn.functional import logsigmoid
 
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.memory import keep_freed_memory
-from tutelage.engine.tree import ROW_MULTIPLE, Tokens, Tree, pack
+from tutelage.engine.rows import ROW_MULTIPLE, pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.models.load import load_model
 
 RATIOS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 8.0)

@@ -31,7 +31,8 @@ from tutelage.engine.forward import (
     read_head,
     tree_logprobs,
 )
-from tutelage.engine.tree import Tokens, Tree, TreeBatch, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree, TreeBatch
 from tutelage.models.adapt import LoraConfig, add_lora
 
 SMALL: dict[str, Any] = {

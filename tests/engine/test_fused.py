@@ -17,7 +17,8 @@ from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 
 from tutelage.engine.forward import TreeEngine, tree_logprobs
 from tutelage.engine.fused import fuse_layers
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree
 
 BATCH = pack([Tree(Tokens.prompt(range(5, 12)), (Tokens.completion(range(30, 50)),))])
 

@@ -12,7 +12,8 @@ from tutelage.engine import merged
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Sampling, generate
 from tutelage.engine.merged import can_pack, merged_adapters, packed_layers, packed_linear
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.models.adapt import LoraConfig, add_lora
 
 IDS = torch.tensor([[5, 9, 40, 77, 123, 8]])

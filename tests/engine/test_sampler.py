@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from tutelage.engine.draw import draw, restricted_logprobs, uniforms
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Completion, Sampling, generate
+from tutelage.engine.rows import pack
 from tutelage.engine.slots import Prefill
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.models.adapt import LoraConfig, add_lora
 
 NEVER = [295]

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.engine.tree import Segment, Tokens, Tree, TreeLayout, pack, split_by_budget
+from tutelage.engine.rows import pack, split_by_budget
+from tutelage.engine.tree import Segment, Tokens, Tree, TreeLayout
 
 prompt, completion = Tokens.prompt, Tokens.completion
 
@@ -174,16 +175,6 @@ def test_the_interval_rule_is_the_ancestor_definition(made: list[Tree]) -> None:
     for query in range(layout.num_tokens):
         expected = [key <= query and owner[key] in ancestors[owner[query]] for key in range(layout.num_tokens)]
         assert interval[query].tolist() == expected
-
-
-@given(st.lists(trees, max_size=30), st.integers(1, 120))
-def test_rows_hold_every_tree_once_and_keep_the_budget(made: list[Tree], budget: int) -> None:
-    rows = split_by_budget(made, budget)
-    assert sorted(id(tree) for row in rows for tree in row) == sorted(map(id, made))
-    assert all(rows)
-    for row in rows:
-        assert len(row) == 1 or sum(tree.num_tokens for tree in row) <= budget
-    assert rows == split_by_budget(iter(made), budget)
 
 
 def test_rows_are_evenly_filled() -> None:

@@ -13,7 +13,8 @@ from tutelage.engine import attention
 from tutelage.engine import logprobs as engine_logprobs
 from tutelage.engine.forward import TreeEngine, ordinary_attention, padded_logprobs
 from tutelage.engine.generate import Sampling, generate
-from tutelage.engine.tree import Tokens, Tree, TreeBatch, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree, TreeBatch
 from tutelage.models.adapt import LoraConfig, add_lora
 
 FORKED = ("llama", "gemma2", "gemma3_text")

@@ -13,7 +13,8 @@ from tiny import tiny_model, tiny_tokenizer
 from tutelage.data.render import Rendered
 from tutelage.engine.forward import TreeEngine, padded_logprobs
 from tutelage.engine.generate import Sampling, generate
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.methods.registry import Loss, LossBatch, Reading
 from tutelage.methods.sft import SFT
 from tutelage.models.template import end_of_turn_id, ensure_chat_template

@@ -17,7 +17,8 @@ import tutelage
 from tutelage.cli import main
 from tutelage.engine.answer import OwnEngine
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import ConfigError, TrainingError, TutelageError
 from tutelage.methods.registry import find_method
 from tutelage.train.optimizer import MasterAdamW

@@ -22,7 +22,7 @@ from tutelage.data.load import load_prompts
 from tutelage.data.render import render_prompt
 from tutelage.engine.answer import OwnEngine
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import pack
+from tutelage.engine.rows import pack
 from tutelage.errors import ConfigError, DataError, TrainingError
 from tutelage.methods.registry import all_methods, find_method
 from tutelage.models.template import end_of_turn_id, ensure_chat_template, ensure_pad_token

@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import tutelage
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import ConfigError, DataError, TrainingError, TutelageError
 from tutelage.methods.describe import options_of
 from tutelage.methods.registry import all_methods, find_method

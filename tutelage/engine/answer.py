@@ -14,7 +14,8 @@ import torch
 from tutelage.data.render import render_conversation, render_prompt
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Completion, Engine, Sampling, decode, generate, room_in_context, stream
-from tutelage.engine.tree import Tokens, Tree, pack, split_by_budget
+from tutelage.engine.rows import pack, split_by_budget
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import ConfigError, DataError
 from tutelage.models.template import end_of_turn_id
 from tutelage.types import Answer, Conversation, Message, Prompt

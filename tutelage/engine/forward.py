@@ -22,8 +22,9 @@ from torch.nn import functional
 from tutelage.engine.attention import ATTENTION_NAME, TreeUnsupportedError, register
 from tutelage.engine.fused import fuse_layers
 from tutelage.engine.logprobs import Head, Logprobs, chunked_logprobs
+from tutelage.engine.rows import pack
 from tutelage.engine.support import recall, remember, support_key
-from tutelage.engine.tree import Tokens, Tree, TreeBatch, pack
+from tutelage.engine.tree import Tokens, Tree, TreeBatch
 from tutelage.models.adapt import is_reward_model
 from tutelage.models.reward import score_head
 from tutelage.models.starter import cache_folder

@@ -7,15 +7,12 @@ sequence a chat would see. Leaves out: attention over the layout (`attention`), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-ROW_MULTIPLE = 32
-"""What training rounds the length of a row up to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,115 +180,3 @@ class TreeBatch:
         values = {name: value.to(device, non_blocking=True) for name, value in self.values.items()}
         tokens = {name: value.to(device, non_blocking=True) for name, value in self.token_values.items()}
         return replace(self, **moved, values=values, token_values=tokens)
-
-
-class _Row:
-    """The lists a batch is built from."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.positions: list[int] = []
-        self.segments: list[Segment] = []
-        self.sources: list[int] = []
-        self.targets: list[int] = []
-        self.sequences: list[int] = []
-        self.tree_of_sequence: list[int] = []
-        self.ends: list[int] = []
-        self.values: dict[str, list[float]] = {}
-
-    def add_segment(self, tokens: Tokens, parent: int, sequence: int) -> int:
-        start = len(self.ids)
-        position = 0 if parent < 0 else self.segments[parent].position + _length(self.segments[parent])
-        before_first = None if parent < 0 else self.segments[parent].end - 1
-        for offset, (token, trained) in enumerate(zip(tokens.ids, tokens.mask, strict=True)):
-            source = start + offset - 1 if offset else before_first
-            if trained and source is not None:
-                self.sources.append(source)
-                self.targets.append(token)
-                self.sequences.append(sequence)
-        self.ids.extend(tokens.ids)
-        self.positions.extend(range(position, position + len(tokens)))
-        self.segments.append(Segment(start, len(self.ids), parent, position))
-        return len(self.segments) - 1
-
-    def add_tree(self, tree: Tree, index: int) -> None:
-        if len(tree.branches) == 1:
-            # One path needs no fork: a single segment is one causal attention instead of two.
-            self.add_leaf(tree.trunk + tree.branches[0], -1, index)
-        else:
-            trunk = self.add_segment(tree.trunk, -1, len(self.tree_of_sequence))
-            for branch in tree.branches:
-                self.add_leaf(branch, trunk, index)
-        for name, numbers in tree.values.items():
-            self.values.setdefault(name, []).extend(numbers)
-
-    def add_leaf(self, tokens: Tokens, parent: int, tree: int) -> None:
-        self.add_segment(tokens, parent, len(self.tree_of_sequence))
-        self.tree_of_sequence.append(tree)
-        self.ends.append(len(self.ids) - 1)
-
-
-def _length(segment: Segment) -> int:
-    return segment.end - segment.start
-
-
-def pack(trees: Sequence[Tree], *, multiple: int = 1) -> TreeBatch:
-    """Pack trees into one row, in the order given.
-
-    The row's length is rounded up to a multiple, since the matrix libraries prepare a kernel for each length they meet
-    and keep it. The tokens that fill it up are a tree of their own: nothing attends to them and nothing is trained on.
-    Raises ValueError when there is nothing to train on in any of them, or when they know different values.
-    """
-    row = _Row()
-    for index, tree in enumerate(trees):
-        row.add_tree(tree, index)
-    for name, numbers in row.values.items():
-        if len(numbers) != len(row.tree_of_sequence):
-            raise ValueError(f"only some of the trees have a value '{name}'")
-    if filling := -len(row.ids) % multiple:
-        row.add_segment(Tokens.prompt([0] * filling), -1, len(row.tree_of_sequence))
-    if not row.targets:
-        raise ValueError("nothing to train on: every token of the batch is masked out")
-    return TreeBatch(
-        input_ids=torch.tensor(row.ids),
-        position_ids=torch.tensor(row.positions),
-        layout=TreeLayout(tuple(row.segments), len(row.ids)),
-        source_index=torch.tensor(row.sources),
-        target_ids=torch.tensor(row.targets),
-        sequence_index=torch.tensor(row.sequences),
-        tree_index=torch.tensor(row.tree_of_sequence),
-        end_index=torch.tensor(row.ends),
-        values={name: torch.tensor(numbers, dtype=torch.float32) for name, numbers in row.values.items()},
-        token_values=_token_values(trees),
-        trees=tuple(trees),
-    )
-
-
-def _token_values(trees: Sequence[Tree]) -> dict[str, Tensor]:
-    names = trees[0].token_values.keys() if trees else ()
-    for tree in trees:
-        if tree.token_values.keys() != names:
-            odd = sorted(tree.token_values.keys() ^ names)[0]
-            raise ValueError(f"only some of the trees have token values '{odd}'")
-    return {name: torch.cat([tree.token_values[name] for tree in trees]).float() for name in names}
-
-
-def split_by_budget(trees: Iterable[Tree], max_tokens: int) -> list[list[Tree]]:
-    """Split trees into rows of at most `max_tokens` tokens, evenly filled; a longer tree gets a row of its own.
-
-    Longest first into the emptiest row that has room, so rows differ little in cost; deterministic.
-    """
-    ordered = sorted(trees, key=lambda tree: -tree.num_tokens)
-    too_long = [[tree] for tree in ordered if tree.num_tokens > max_tokens]
-    fitting = ordered[len(too_long) :]
-    rows: list[list[Tree]] = [[] for _ in range(-(-sum(tree.num_tokens for tree in fitting) // max_tokens))]
-    sizes = [0] * len(rows)
-    for tree in fitting:
-        index = min(range(len(rows)), key=sizes.__getitem__)
-        if sizes[index] + tree.num_tokens > max_tokens:
-            rows.append([])
-            sizes.append(0)
-            index = len(rows) - 1
-        rows[index].append(tree)
-        sizes[index] += tree.num_tokens
-    return too_long + rows

@@ -27,7 +27,8 @@ from tutelage.engine.answer import stop_ids
 from tutelage.engine.forward import base_causal_lm, ordinary_attention, padded_logprobs
 from tutelage.engine.generate import Completion, Sampling, completion_of, room_in_context
 from tutelage.engine.merged import merged_adapters
-from tutelage.engine.tree import Tokens, Tree, pack
+from tutelage.engine.rows import pack
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import ConfigError, ModelError
 
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}

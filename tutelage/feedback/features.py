@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from tutelage.data.render import render_answers
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tokens, Tree, TreeBatch, pack, split_by_budget
+from tutelage.engine.rows import ROW_MULTIPLE, pack, split_by_budget
+from tutelage.engine.tree import Tokens, Tree, TreeBatch
 from tutelage.errors import DataError, ModelError
 from tutelage.models.find import resolve_model
 from tutelage.models.load import Loaded, to_standard_error

@@ -15,7 +15,8 @@ import torch
 
 from tutelage.data.render import render_answers
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tokens, Tree, pack, split_by_budget
+from tutelage.engine.rows import ROW_MULTIPLE, pack, split_by_budget
+from tutelage.engine.tree import Tokens, Tree
 from tutelage.errors import DataError
 from tutelage.models.ensemble import read_ensemble
 from tutelage.models.find import resolve_model

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tree, pack, split_by_budget
+from tutelage.engine.rows import ROW_MULTIPLE, pack, split_by_budget
+from tutelage.engine.tree import Tree
 from tutelage.stats.preferences import Judged, PreferenceReport, preference_report, rater_agreement
 from tutelage.train.observe import observe
 from tutelage.train.reference import References

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tree, TreeBatch, pack, split_by_budget
+from tutelage.engine.rows import ROW_MULTIPLE, pack, split_by_budget
+from tutelage.engine.tree import Tree, TreeBatch
 from tutelage.errors import TrainingError
 from tutelage.methods.registry import Loss
 from tutelage.train.checkpoint import load_checkpoint, pack_rng_state, restore_rng_state, save_checkpoint

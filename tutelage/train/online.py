@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tree, TreeBatch, pack, split_by_budget
+from tutelage.engine.rows import ROW_MULTIPLE, pack, split_by_budget
+from tutelage.engine.tree import Tree, TreeBatch
 from tutelage.errors import TrainingError
 from tutelage.methods.policy import Rollouts, k3
 from tutelage.methods.registry import LossBatch

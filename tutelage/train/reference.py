@@ -18,7 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tutelage.engine.forward import TreeEngine
-from tutelage.engine.tree import ROW_MULTIPLE, Tree, TreeBatch, pack, split_by_budget
+from tutelage.engine.rows import ROW_MULTIPLE, pack, split_by_budget
+from tutelage.engine.tree import Tree, TreeBatch
 from tutelage.errors import ConfigError
 from tutelage.train.config import TrainConfig
 from tutelage.train.progress import counting

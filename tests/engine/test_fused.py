@@ -207,7 +207,7 @@ def test_an_unknown_norm_is_left_alone() -> None:
             return super().forward(hidden_states).square()
 
     module = shaken(SquaredRMSNorm(24))
-    assert fuse_layers(module) == {"norm": 0, "mlp": 0, "embedding": 0}
+    assert not any(fuse_layers(module).values())
     assert "forward" not in vars(module)
 
 
@@ -231,7 +231,83 @@ def test_an_embedding_with_a_norm_limit_is_left_alone() -> None:
 def test_every_norm_mlp_and_embedding_of_a_family_is_replaced(family: str) -> None:
     model = tiny_model(family)
     norms = sum(type(module).__name__.endswith("RMSNorm") for module in model.modules())
-    assert fuse_layers(model) == {"norm": norms, "mlp": model.config.num_hidden_layers, "embedding": 1}
+    linear = sum(type(module) is nn.Linear for module in model.modules())
+    layers = model.config.num_hidden_layers
+    assert fuse_layers(model) == {"norm": norms, "mlp": layers, "embedding": 1, "linear": linear}
+
+
+class NormedHeads(nn.Module):
+    """Three layers that read one norm, and one that reads something else."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.norm = LlamaRMSNorm(24)
+        self.heads = nn.ModuleList(nn.Linear(24, width, bias=bias) for width in (24, 8, 8))
+        self.last = nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return torch.cat([head(normed) for head in self.heads] + [self.last(x)], -1).square()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_reads_a_norm_has_the_same_gradients_to_the_last_bit(bias: bool, dtype: torch.dtype) -> None:
+    fused = shaken(NormedHeads(bias)).to(dtype)
+    assert fuse_layers(fused)["linear"] == 4
+    plain = copy.deepcopy(fused)
+    for head in plain.last, *plain.heads:
+        del head.forward
+    outputs = []
+    for module in plain, fused:
+        x = torch.linspace(-2, 3, 5 * 24).view(1, 5, 24).to(dtype).requires_grad_(True)
+        for _ in range(2):  # a second pass begins anew
+            result = module(x)
+            result.float().sum().backward()
+        outputs.append([result, x.grad, *(parameter.grad for parameter in module.parameters())])
+    for one, other in zip(*outputs, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_reads_a_norm_can_be_walked_back_twice() -> None:
+    module = shaken(NormedHeads(bias=True))
+    fuse_layers(module)
+    result = module(torch.linspace(-2, 3, 5 * 24).view(1, 5, 24)).sum()
+    first, second = (torch.autograd.grad(result, list(module.parameters()), retain_graph=True) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_a_frozen_layer_keeps_nothing_of_what_it_reads() -> None:
+    module = shaken(NormedHeads(bias=False)).requires_grad_(False)
+    fuse_layers(module)
+    module.norm.weight.requires_grad_(True)
+    module(torch.ones(1, 5, 24)).sum().backward()
+    assert module.norm.weight.grad is not None
+    assert all(parameter.grad is None for name, parameter in module.named_parameters() if name != "norm.weight")
+
+
+def test_the_outputs_of_norms_are_not_kept() -> None:
+    """Kept of each layer: its input and its middle, queries, keys, values, attention, gate and up."""
+    model = tiny_model("llama").train()
+    engine = TreeEngine(model)
+    config, batch = model.config, pack([Tree(Tokens.prompt(range(3, 20)), (Tokens.completion(range(30, 61)),))])
+    kept: dict[int, int] = {}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(storage)
+        return tensor
+
+    alive: list[Any] = []
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        engine.logprobs(batch)
+    heads, kv_heads, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+    numbers = 2 * config.hidden_size + (2 * heads + 2 * kv_heads) * dim + 2 * config.intermediate_size
+    layers = batch.layout.num_tokens * config.num_hidden_layers * numbers * 4
+    assert sum(kept.values()) < 1.35 * layers  # with the norms' outputs it would be more
 
 
 def test_names_and_files_stay_the_same(family: str, tmp_path: Any) -> None:

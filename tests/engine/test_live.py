@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny import tiny_model, tiny_tokenizer
 
@@ -42,6 +42,8 @@ def spoken(one: LiveModel, sampling: Sampling, num: int = 1, most: int = 10**9) 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30), st.lists(st.text(min_size=1, max_size=3), max_size=2))
+@example("a\x00b", ["\x00"])
+@example("a\x00b", ["\N{REPLACEMENT CHARACTER}"])
 def test_pieces_add_up_to_the_answer(text: str, stop: list[str]) -> None:
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     pieces = Pieces(TOKENIZER, stop)

@@ -1,4 +1,4 @@
-"""Leaner versions of three common layers: RMSNorm, the gated activation and the embedding look-up.
+"""Leaner versions of common layers: RMSNorm and what reads it, the gated activation and the embedding look-up.
 
 Written as autograd functions that keep less for the backward pass and make fewer passes over memory than the
 modules they stand in for. A module is replaced only after its own output and gradients were compared with ours
@@ -19,22 +19,48 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class _Readers:
+    """The layers that read one norm's output; for the backward pass they compute it again, once for all of them."""
+
+    def __init__(self, offset: float, round_first: bool) -> None:
+        self.how = offset, round_first
+        self.num = 0
+        self._output: Tensor | None = None
+
+    def read_again(self, x: Tensor, weight: Tensor, rstd: Tensor) -> Tensor:
+        """The output, computed for the first of them and let go after the last."""
+        output = self._output
+        if output is None:
+            output = _normalise(x.float(), weight, rstd, x.dtype, *self.how)
+        self.num -= 1
+        self._output = output if self.num > 0 else None
+        return output
+
+
+def _normalise(wide: Tensor, weight: Tensor, rstd: Tensor, dtype: torch.dtype, offset: float, first: bool) -> Tensor:
+    """x / rms(x) * (weight + offset) in `dtype`; `wide` is x in fp32. It is rounded before the product, or after."""
+    normed = wide * rstd
+    if first:
+        return normed.to(dtype) * (weight if not offset else weight + offset)
+    return normed.mul_(weight.float() + offset).to(dtype)
+
+
 class _RMSNorm(torch.autograd.Function):
-    """y = x / rms(x) * (weight + offset), statistics in fp32; keeps x and one number a row."""
+    """y = x / rms(x) * (weight + offset), statistics in fp32; gives y and 1 / rms(x), and keeps x and the latter."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, round_first: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, round_first: bool
+    ) -> tuple[Tensor, Tensor]:
         wide = x.float()
         rstd = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-        normed = wide * rstd if wide is x else wide.mul_(rstd)
         ctx.save_for_backward(x, weight, rstd)
+        ctx.mark_non_differentiable(rstd)
         ctx.offset = offset
-        if round_first:
-            return normed.to(x.dtype) * (weight if not offset else weight + offset)
-        return normed.mul_(weight.float() + offset).to(x.dtype)
+        return _normalise(wide, weight, rstd, x.dtype, offset, round_first), rstd
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, rstd = ctx.saved_tensors
         normed = x.float() * rstd
         wide = grad.float()
@@ -88,6 +114,26 @@ class _GatedDown(torch.autograd.Function):
         return _gate_gradient(inner.mul_(up), gate, ctx.name), up_grad, weight_grad, None
 
 
+class _LinearAfterNorm(torch.autograd.Function):
+    """x @ weight.T + bias, where x is a norm's output, which is computed again for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, readers: _Readers, *normed: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, *normed)
+        ctx.readers = readers
+        readers.num += 1
+        return functional.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *normed = ctx.saved_tensors
+        rows = grad.flatten(0, -2)
+        weight_grad = rows.T @ ctx.readers.read_again(*normed).flatten(0, -2)
+        bias_grad = rows.sum(0) if ctx.needs_input_grad[2] else None
+        x_grad = grad @ weight if ctx.needs_input_grad[0] else None
+        return x_grad, weight_grad, bias_grad, None, *[None] * len(normed)
+
+
 class _Embedding(torch.autograd.Function):
     """weight[ids], whose gradient goes straight into `main_grad` where there is one instead of a dense copy."""
 
@@ -121,13 +167,31 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": _silu, "gelu_pytor
 
 
 def _run_norm(module: Any, eps: float, offset: float, round_first: bool, x: Tensor) -> Tensor:
-    return _RMSNorm.apply(x, module.weight, eps, offset, round_first)  # type: ignore[no-untyped-call]
+    output, rstd = _RMSNorm.apply(x, module.weight, eps, offset, round_first)  # type: ignore[no-untyped-call]
+    if torch.is_grad_enabled():
+        output.normed = (_Readers(offset, round_first), x.detach(), module.weight.detach(), rstd)
+    return output
+
+
+def _run_linear(module: Any, x: Tensor) -> Tensor:
+    normed = getattr(x, "normed", None)
+    if normed is None or not module.weight.requires_grad or not torch.is_grad_enabled():
+        return functional.linear(x, module.weight, module.bias)
+    output: Tensor = _LinearAfterNorm.apply(x, module.weight, module.bias, *normed)  # type: ignore[no-untyped-call]
+    return output
+
+
+def is_plain_linear(module: nn.Module) -> bool:
+    """Whether the module computes x·Wᵀ + b and no more, with torch's forward or with this file's."""
+    own = vars(module).get("forward")
+    return type(module) is nn.Linear and (own is None or getattr(own, "func", None) is _run_linear)
 
 
 def _run_mlp(module: Any, name: str, x: Tensor) -> Tensor:
     gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
-    if type(down) is nn.Linear and down.bias is None and "forward" not in vars(down):
-        return _GatedDown.apply(gate, up, down.weight, name)
+    if is_plain_linear(down) and down.bias is None:
+        output: Tensor = _GatedDown.apply(gate, up, down.weight, name)  # type: ignore[no-untyped-call]
+        return output
     return down(_GatedActivation.apply(gate, up, name))  # type: ignore[no-untyped-call]
 
 
@@ -142,6 +206,10 @@ def _run_embedding(module: Any, ids: Tensor) -> Tensor:
 def _norm_forward(module: nn.Module, offset: float, round_first: bool) -> Callable[[Tensor], Tensor]:
     eps: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     return partial(_run_norm, module, eps, offset, round_first)
+
+
+def _linear_forward(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    return partial(_run_linear, module)
 
 
 def _mlp_forward(module: Any, name: str) -> Callable[[Tensor], Tensor]:
@@ -229,7 +297,7 @@ def _mlp_agrees(module: Any, name: str) -> bool:
 
 def fuse_layers(model: nn.Module) -> dict[str, int]:
     """Replace the forwards that can be replaced; returns how many of each kind were."""
-    counts = {"norm": 0, "mlp": 0, "embedding": 0}
+    counts = {"norm": 0, "mlp": 0, "embedding": 0, "linear": 0}
     norms: dict[tuple[type, torch.Size], Any] = {}
     for module in model.modules():
         if isinstance(vars(module).get("forward"), partial):  # done by an earlier engine on this model
@@ -247,6 +315,9 @@ def fuse_layers(model: nn.Module) -> dict[str, int]:
         elif isinstance(module, nn.Embedding) and _embedding_agrees(module):
             module.forward = _embedding_forward(module)  # type: ignore[assignment, method-assign]
             counts["embedding"] += 1
+        elif is_plain_linear(module):
+            module.forward = _linear_forward(module)
+            counts["linear"] += 1
     return counts
 
 

@@ -51,10 +51,10 @@ class Pieces:
     def take(self, ids: Sequence[int], *, last: bool = False) -> str:
         """What `ids`, all of the answer so far, add to the text; `last` when no more will come."""
         whole = decode(self.tokenizer, ids)
-        text = (whole if last else whole.rstrip(REPLACEMENT)).replace("\x00", REPLACEMENT)
+        text = whole if last else whole.rstrip(REPLACEMENT)
         ends = [place for one in self.stop if (place := text.find(one)) >= 0]
         text = text[: min(ends)] if ends else text if last else self._without_beginning_of_stop(text)
-        self.text = text.strip()
+        self.text = text.strip().replace("\x00", REPLACEMENT)
         new = self.text[self._num_shown :]
         self._num_shown += len(new)
         return new

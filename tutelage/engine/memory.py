@@ -10,8 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-KEPT_KERNELS = 512
-"""Several times what one row needs: a product for each layer's matrix, and seven for each block of attention."""
+KEPT_KERNELS = 128
+"""More than one row needs: a product for each layer's matrix, and seven for each block of attention."""
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_MAX = -4

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tutelage.engine.fused import is_plain_linear
+
 PACK_FROM = 50_000
 """Weights with fewer numbers are not worth packing."""
 PACK_BYTES = 2 * 2**30
@@ -63,19 +65,22 @@ def _merged_weight(layer: Any) -> Tensor:
 @contextmanager
 def packed_layers(model: nn.Module) -> Iterator[None]:
     """Inside, linear layers compute with packed copies of their weights, as many as there is room for."""
-    room, packed = PACK_BYTES, []
+    room = PACK_BYTES
+    before: list[tuple[nn.Module, Any]] = []
     try:
         for layer in model.modules():
-            if type(layer) is not nn.Linear or "forward" in vars(layer) or not can_pack(layer.weight):
+            if not isinstance(layer, nn.Linear) or not is_plain_linear(layer) or not can_pack(layer.weight):
                 continue
             room -= layer.weight.nbytes
             if room >= 0:
+                before.append((layer, vars(layer).get("forward")))
                 layer.forward = packed_linear(layer.weight, layer.bias)  # type: ignore[assignment, method-assign]
-                packed.append(layer)
         yield
     finally:
-        for layer in packed:
-            del layer.forward
+        for module, own in before:
+            del module.forward
+            if own is not None:
+                module.forward = own
 
 
 def can_pack(weight: Tensor) -> bool:

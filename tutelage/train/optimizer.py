@@ -39,7 +39,7 @@ class MasterAdamW:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise TrainingError("the model has no trainable parameters")
-        self.masters = {name: p.detach().clone().float() for name, p in self.parameters.items()}
+        self.masters = {name: p.detach().to(torch.float32, copy=True) for name, p in self.parameters.items()}
         self.gradients = {name: torch.zeros_like(master) for name, master in self.masters.items()}
         self.optimizer = torch.optim.AdamW(
             list(self._groups(settings)), lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True

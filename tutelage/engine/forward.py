@@ -198,8 +198,11 @@ class TreeEngine:
 
     @property
     def row_tokens(self) -> int:
-        """How long a row suits the device: each row walks the whole vocabulary and adds up all gradients once more."""
-        return 8192 if base_causal_lm(self.model).get_input_embeddings().weight.is_cuda else 1024
+        """How long a row suits model and device: each walks the whole vocabulary and adds up all gradients once more."""
+        weight = base_causal_lm(self.model).get_input_embeddings().weight
+        if weight.is_cuda:
+            return 8192
+        return 1024 if len(weight) > 100_000 and not is_reward_model(self.model) else 640
 
     def logprobs(self, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False) -> Logprobs:
         """Logprobs of the batch's targets, `(num_targets,)` fp32, differentiable; entropy on request."""

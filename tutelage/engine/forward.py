@@ -202,7 +202,7 @@ class TreeEngine:
         weight = base_causal_lm(self.model).get_input_embeddings().weight
         if weight.is_cuda:
             return 8192
-        return 1024 if len(weight) > 100_000 and not is_reward_model(self.model) else 640
+        return 1024 if len(weight) > 100_000 and not is_reward_model(self.model) else 768
 
     def logprobs(self, batch: TreeBatch, *, temperature: float = 1.0, with_entropy: bool = False) -> Logprobs:
         """Logprobs of the batch's targets, `(num_targets,)` fp32, differentiable; entropy on request."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 from tutelage.engine import merged
 from tutelage.engine.forward import TreeEngine
 from tutelage.engine.generate import Sampling, generate
-from tutelage.engine.merged import can_pack, merged_adapters, packed_layers, packed_linear
+from tutelage.engine.merged import can_pack, merged_adapters, packed_layers, packed_linear, packed_together
 from tutelage.engine.rows import pack
 from tutelage.engine.tree import Tokens, Tree
 from tutelage.models.adapt import LoraConfig, add_lora
@@ -105,6 +105,35 @@ def test_packed_products_are_those_of_the_weight_and_no_row_depends_on_its_neigh
     assert (whole.double() - exact).abs().max() < 0.3  # half an ulp of bf16 at 64
     for size in (1, 2, 3, 7, 16, 31, 32, 33, 64):
         assert torch.equal(through(rows[:size]), whole[:size]), size
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_layers_that_read_the_same_compute_one_product(with_bias: bool) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(320, width, bias=with_bias).bfloat16() for width in (960, 192, 192)]
+    rows = torch.randn(70, 320).bfloat16()
+    with torch.no_grad():
+        forwards = packed_together(layers)
+        whole = [forward(rows) for forward in forwards]
+        for layer, found in zip(layers, whole, strict=True):
+            torch.testing.assert_close(found, layer(rows), atol=0.02, rtol=0.02)
+        for size in (1, 2, 3, 7, 16, 31, 32, 33, 64):
+            part = rows[:size]
+            for forward, found in zip(forwards, whole, strict=True):
+                assert torch.equal(forward(part), found[:size]), size
+
+
+def test_a_layer_that_is_asked_for_something_else_computes_it_itself() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(320, 200, bias=False).bfloat16() for _ in range(2)]
+    rows, others = torch.randn(4, 320).bfloat16(), torch.randn(4, 320).bfloat16()
+    with torch.no_grad():
+        first, second = packed_together(layers)
+        assert torch.equal(second(others), layers[1](others))  # nobody has asked the first one
+        first(rows)
+        assert torch.equal(second(others), layers[1](others))
+        torch.testing.assert_close(second(rows), layers[1](rows), atol=0.02, rtol=0.02)
+        assert torch.equal(second(rows), layers[1](rows))  # what was waiting has been taken
 
 
 def test_what_is_not_worth_packing_or_cannot_be_is_an_ordinary_product() -> None:

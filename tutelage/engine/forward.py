@@ -198,7 +198,7 @@ class TreeEngine:
 
     @property
     def row_tokens(self) -> int:
-        """How long a row suits model and device: each walks the whole vocabulary and adds up all gradients once more."""
+        """How long a row suits model and device: each walks the vocabulary and adds up all gradients once more."""
         weight = base_causal_lm(self.model).get_input_embeddings().weight
         if weight.is_cuda:
             return 8192

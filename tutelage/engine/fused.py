@@ -45,6 +45,10 @@ def _normalise(wide: Tensor, weight: Tensor, rstd: Tensor, dtype: torch.dtype, o
     return normed.mul_(weight.float() + offset).to(dtype)
 
 
+def _rstd(wide: Tensor, eps: float) -> Tensor:
+    return wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+
+
 class _RMSNorm(torch.autograd.Function):
     """y = x / rms(x) * (weight + offset), statistics in fp32; gives y and 1 / rms(x), and keeps x and the latter."""
 
@@ -53,7 +57,7 @@ class _RMSNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, round_first: bool
     ) -> tuple[Tensor, Tensor]:
         wide = x.float()
-        rstd = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        rstd = _rstd(wide, eps)
         ctx.save_for_backward(x, weight, rstd)
         ctx.mark_non_differentiable(rstd)
         ctx.offset = offset
@@ -167,9 +171,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": _silu, "gelu_pytor
 
 
 def _run_norm(module: Any, eps: float, offset: float, round_first: bool, x: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        wide = x.float()
+        return _normalise(wide, module.weight, _rstd(wide, eps), x.dtype, offset, round_first)
     output, rstd = _RMSNorm.apply(x, module.weight, eps, offset, round_first)  # type: ignore[no-untyped-call]
-    if torch.is_grad_enabled():
-        output.normed = (_Readers(offset, round_first), x.detach(), module.weight.detach(), rstd)
+    output.normed = (_Readers(offset, round_first), x.detach(), module.weight.detach(), rstd)
     return output
 
 
@@ -189,6 +195,9 @@ def is_plain_linear(module: nn.Module) -> bool:
 
 def _run_mlp(module: Any, name: str, x: Tensor) -> Tensor:
     gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
+    if not torch.is_grad_enabled():
+        inner: Tensor = down(ACTIVATIONS[name](gate).mul_(up))
+        return inner
     if is_plain_linear(down) and down.bias is None:
         output: Tensor = _GatedDown.apply(gate, up, down.weight, name)  # type: ignore[no-untyped-call]
         return output

@@ -6,7 +6,7 @@ linear layers, which stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,25 +62,73 @@ def _merged_weight(layer: Any) -> Tensor:
     return whole.to(weight.dtype)
 
 
+READ_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Layers that read the same input one after the other: their weights are packed as one."""
+
+
 @contextmanager
 def packed_layers(model: nn.Module) -> Iterator[None]:
     """Inside, linear layers compute with packed copies of their weights, as many as there is room for."""
     room = PACK_BYTES
     before: list[tuple[nn.Module, Any]] = []
     try:
-        for layer in model.modules():
-            if not isinstance(layer, nn.Linear) or not is_plain_linear(layer) or not can_pack(layer.weight):
-                continue
-            room -= layer.weight.nbytes
+        for layers in _read_together(model):
+            room -= sum(layer.weight.nbytes for layer in layers)
             if room >= 0:
-                before.append((layer, vars(layer).get("forward")))
-                layer.forward = packed_linear(layer.weight, layer.bias)  # type: ignore[assignment, method-assign]
+                before += [(layer, vars(layer).get("forward")) for layer in layers]
+                for layer, forward in zip(layers, packed_together(layers), strict=True):
+                    layer.forward = forward  # type: ignore[assignment, method-assign]
         yield
     finally:
         for module, own in before:
             del module.forward
             if own is not None:
                 module.forward = own
+
+
+def _read_together(model: nn.Module) -> Iterator[list[nn.Linear]]:
+    """Every layer that can be packed, with those that read what it reads."""
+    for parent in list(model.modules()):
+        children = {
+            name: child for name, child in parent.named_children()
+            if isinstance(child, nn.Linear) and is_plain_linear(child) and can_pack(child.weight)
+        }  # fmt: skip
+        for names in READ_TOGETHER:
+            found = [children[name] for name in names if name in children]
+            if len(found) == len(names) and len({(one.in_features, one.bias is None) for one in found}) == 1:
+                yield found
+                children = {name: child for name, child in children.items() if name not in names}
+        yield from ([child] for child in children.values())
+
+
+def packed_together(layers: Sequence[nn.Linear]) -> list[Callable[[Tensor], Tensor]]:
+    """A forward for each of the layers; given the same input in turn, they compute one product together."""
+    if len(layers) == 1:
+        return [packed_linear(layers[0].weight, layers[0].bias)]
+    biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+    product = packed_linear(
+        torch.cat([layer.weight.detach() for layer in layers]), torch.cat(biases) if biases else None
+    )
+    sizes = [layer.out_features for layer in layers]
+    waiting: list[Tensor] = []  # the input, and what the layers after the first will give for it
+
+    def first(x: Tensor) -> Tensor:
+        own, *others = product(x).split(sizes, -1)
+        waiting[:] = [x, *others]
+        return own
+
+    def later(place: int) -> Callable[[Tensor], Tensor]:
+        def forward(x: Tensor) -> Tensor:
+            if len(waiting) <= place or waiting[0] is not x:
+                return functional.linear(x, layers[place].weight, layers[place].bias)
+            found = waiting[place]
+            if place == len(layers) - 1:
+                waiting.clear()
+            return found
+
+        return forward
+
+    return [first, *(later(place) for place in range(1, len(layers)))]
 
 
 def can_pack(weight: Tensor) -> bool:

@@ -123,7 +123,8 @@ class Decode:
         self.num_rows = len(lengths)
         slots.fit(longest + 1)
         self.columns = slots.num_columns
-        self.rows = torch.arange(self.num_rows, device=lengths.device)
+        self._places: dict[int, Tensor] = {}
+        """By the number of key heads, where in the cache's rows the newest keys go, `(num_rows * kv_heads,)`."""
         self._bias: dict[int | None, Tensor] = {}
 
     def bias(self, window: int | None) -> Tensor:
@@ -142,17 +143,26 @@ class Decode:
         softcap: float | None,
     ) -> Tensor:  # fmt: skip
         keys, values = self.slots.of_layer(layer, key, value)
-        keys[self.rows, :, self.lengths] = key.transpose(0, 1)
-        values[self.rows, :, self.lengths] = value.transpose(0, 1)
-        keys, values = keys[: self.num_rows], values[: self.num_rows]
-        folded = query.transpose(0, 1).reshape(self.num_rows, key.shape[0], -1, query.shape[-1])
-        scores = torch.matmul(folded, keys.transpose(2, 3))
+        kv_heads = key.shape[0]
+        keys, values = (self._with_newest(*pair) for pair in ((keys, key), (values, value)))
+        folded = query.transpose(0, 1).reshape(self.num_rows * kv_heads, -1, query.shape[-1])
+        scores = torch.bmm(folded, keys.transpose(1, 2)).unflatten(0, (-1, kv_heads))
         if softcap is None:
             scores = torch.add(self.bias(window), scores, alpha=scaling)
         else:
             scores = scores.float().mul_(scaling / softcap).tanh_().mul_(softcap).add_(self.bias(window))
-        weights = torch.softmax(scores, -1).to(values.dtype)
-        return torch.matmul(weights, values).flatten(1, 2)
+        weights = torch.softmax(scores, -1).to(values.dtype).flatten(0, 1)
+        return torch.bmm(weights, values).view(self.num_rows, -1, values.shape[-1])
+
+    def _with_newest(self, kept: Tensor, newest: Tensor) -> Tensor:
+        """Write `newest` `(kv_heads, num_rows, dim)` into the cache, then `(num_rows * kv_heads, columns, dim)`."""
+        kv_heads, _, dim = newest.shape
+        if kv_heads not in self._places:
+            heads = torch.arange(self.num_rows * kv_heads, device=self.lengths.device)
+            self._places[kv_heads] = heads * self.columns + self.lengths.repeat_interleave(kv_heads)
+        rows = kept[: self.num_rows].view(-1, dim)
+        rows.index_copy_(0, self._places[kv_heads], newest.transpose(0, 1).reshape(-1, dim))
+        return rows.view(-1, self.columns, dim)
 
 
 def shape_of(model: Any) -> Shape:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,9 @@ def test_a_model_is_served_until_ctrl_c(store: Store) -> None:
     add_model(store.workspace, "tiny")
     command = [sys.executable, "-m", "tutelage", "serve", "tiny", "--port", "0", "--workspace", str(store.workspace)]
     environment = {name: value for name, value in os.environ.items() if name != verb.KEY_VARIABLE}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        stack.callback(process.kill)  # a test that fails waits for nobody
         assert process.stdout is not None
         said = ""
         while "go into the record" not in said:

@@ -5,7 +5,7 @@ Leaves out: the addresses (`tutelage.api.openai`), and chatting in the studio, w
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,27 +70,30 @@ def serve(
 
     from tutelage.api.openai import Service, create_openai
     from tutelage.serve.pool import Pool
-    from tutelage.workspace.server import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS, STOP_SECONDS, _free_port, _hosts
+    from tutelage.workspace.server import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS, STOP_SECONDS, _hosts, bind
 
     key = _key(no_key, host, name, allow_remote)
     hosts = _hosts(host, name, allow_remote)
     target = _target(model, workspace)
-    port = _free_port(host, port)
-    store, person = _record(workspace, by)
-    pool = Pool(workspace, most=1, idle_seconds=FOR_EVER_SECONDS, resolve=lambda _: target, offline=False)
-    try:
+    with ExitStack() as closing:
+        bound = closing.enter_context(bind(host, port))
+        store, person = _record(workspace, by)
+        if store is not None:
+            closing.callback(store.close)
+        pool = Pool(workspace, most=1, idle_seconds=FOR_EVER_SECONDS, resolve=lambda _: target, offline=False)
+        closing.callback(pool.close)
         pool.load(model, lambda words: print(f"loading {model}: {words}", flush=True))
-        _greet(model, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", key, workspace, person)
-        app = create_openai(Service(model, pool, key, store, person), hosts or None)
-        uvicorn.run(
-            app, host=host, port=port, log_level="info" if log else "warning", access_log=log, server_header=False,
+        bound.listen()  # who reads the address may come at once
+        address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}/v1"
+        _greet(model, address, key, workspace, person)
+        server = uvicorn.Server(uvicorn.Config(
+            create_openai(Service(model, pool, key, store, person), hosts or None),
+            log_level="info" if log else "warning", access_log=log, server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
             limit_concurrency=MAX_CONNECTIONS,
-        )  # fmt: skip
-    finally:
-        pool.close()
-        if store is not None:
-            store.close()
+        ))  # fmt: skip
+        closing.enter_context(suppress(KeyboardInterrupt))  # it has stopped in good order then
+        server.run(sockets=[bound])
     return 0
 
 

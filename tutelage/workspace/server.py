@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from cyclopts import App
 
 if TYPE_CHECKING:
+    import socket
+
     from tutelage.store.database import Store
 
 WORKSPACE = Path("workspace")
@@ -130,6 +132,12 @@ def _hosts(host: str, names: tuple[str, ...], allow_remote: bool) -> tuple[str, 
 
 def _free_port(host: str, port: int) -> int:
     """The port, or a free one for 0; `ConfigError` when somebody listens there already."""
+    with bind(host, port) as probe:
+        return int(probe.getsockname()[1])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that holds the port, a free one for 0, and does not listen yet; `ConfigError` when it is taken."""
     import socket
 
     from tutelage.errors import ConfigError
@@ -138,12 +146,16 @@ def _free_port(host: str, port: int) -> int:
         raise ConfigError(f"--port: {port} is outside 0 to 65535")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+        except OSError:
+            bound.close()
+            raise
     except OSError as error:
         raise ConfigError(f"cannot listen at {host} port {port}: {error.strerror or error}; choose another") from error
+    return bound
 
 
 def _greet(workspace: Path, address: str, pages: bool) -> str:
